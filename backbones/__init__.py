@@ -1,0 +1,1 @@
+"""Backbones: one file a family. Importing this folder registers them."""

@@ -1,0 +1,6 @@
+"""Layers that several model families share."""
+
+from foveal.layers.drop import DropPath
+from foveal.layers.norm import LayerNorm2d
+
+__all__ = ["DropPath", "LayerNorm2d"]

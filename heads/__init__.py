@@ -1,0 +1,1 @@
+"""Heads: raw outputs, losses and predictions from feature maps; and what several heads share."""

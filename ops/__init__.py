@@ -1,0 +1,1 @@
+"""Operators; they need torch alone."""
