@@ -21,7 +21,7 @@ class SampleIndex(int):
 
     seed: int
 
-    def __new__(cls, index: int, seed: int = 0) -> SampleIndex:
+    def __new__(cls, index: int, seed: int = 0) -> SampleIndex:  # noqa: D102 - the class says it
         self = super().__new__(cls, index)
         self.seed = seed
         return self

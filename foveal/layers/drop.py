@@ -7,7 +7,7 @@ class DropPath(nn.Module):
     """Drop a residual branch for whole samples while training (Huang et al., ECCV 2016, arXiv:1603.09382).
 
     Args:
-        drop_prob: Probability of dropping a sample's branch, in [0, 1). The kept ones are scaled by 1 / (1 - drop_prob).
+        drop_prob: Probability of dropping a sample's branch, in [0, 1). Kept ones are scaled by 1 / (1 - drop_prob).
 
     Shape:
         any [N, …] to the same.
@@ -26,4 +26,5 @@ class DropPath(nn.Module):
         return x * mask.div_(keep)
 
     def extra_repr(self) -> str:
+        """Show the probability when the module is printed."""
         return f"drop_prob={self.drop_prob:.3f}"

@@ -17,7 +17,8 @@ def build_backbone_and_neck(backbone: Node, neck: Node | None) -> tuple[nn.Modul
 
     Args:
         backbone: Config node or built module; it has ``out_channels``, a tuple with one entry a feature map.
-        neck: Config node, built module or None. A missing ``in_channels`` becomes the list of ``backbone.out_channels``.
+        neck: Config node, built module or None. A missing ``in_channels`` becomes the list of the backbone's
+            ``out_channels``.
 
     Returns:
         The two modules; the second is None where ``neck`` is.
