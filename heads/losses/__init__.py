@@ -1,1 +1,5 @@
 """Losses."""
+
+from foveal.heads.losses.cross_entropy import CrossEntropyLoss
+
+__all__ = ["CrossEntropyLoss"]
