@@ -1,1 +1,25 @@
 """Heads: raw outputs, losses and predictions from feature maps; and what several heads share."""
+
+from foveal.heads import (
+    anchors,
+    assigners,
+    classification,
+    coders,
+    detection,
+    losses,
+    restoration,
+    samplers,
+    segmentation,
+)
+
+__all__ = [
+    "anchors",
+    "assigners",
+    "classification",
+    "coders",
+    "detection",
+    "losses",
+    "restoration",
+    "samplers",
+    "segmentation",
+]

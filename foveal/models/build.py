@@ -35,8 +35,8 @@ def build_head(head: Node, feeder: nn.Module, **defaults: Any) -> nn.Module:
 
     Args:
         head: Config node or built module. A missing ``in_channels`` is filled by the head's ``in_index`` (its default
-            where the config has none): a number picks that map's channels, a sequence gives a list. Heads without
-            ``in_index`` get the channels of the last map.
+            where the config has none): a number picks that map's channels, a sequence gives a list, None a list of
+            all. Heads without ``in_index`` get the channels of the last map.
         feeder: Backbone or neck with ``out_channels``.
         defaults: Arguments used where ``head`` does not give them.
 
@@ -49,6 +49,8 @@ def build_head(head: Node, feeder: nn.Module, **defaults: Any) -> nn.Module:
     if head.get("in_channels") is None:
         channels = list(feeder.out_channels)
         index = head.get("in_index", _default_of(head["type"], "in_index", -1))
+        if index is None:
+            index = range(len(channels))
         head["in_channels"] = channels[index] if isinstance(index, int) else [channels[i] for i in index]
     return MODELS.build(head)
 
