@@ -12,6 +12,15 @@ from foveal.registry import MODELS, lookup
 Node = dict[str, Any] | nn.Module
 
 
+def build_data_preprocessor(config: Node | None) -> nn.Module:
+    """Build the data preprocessor; mmengine's ``BaseModel`` would look its type up among its own only.
+
+    Args:
+        config: Config node or built module. None: a `DataPreprocessor` that stacks and pads.
+    """
+    return config if isinstance(config, nn.Module) else MODELS.build(config or {"type": "DataPreprocessor"})
+
+
 def build_backbone_and_neck(backbone: Node, neck: Node | None) -> tuple[nn.Module, nn.Module | None]:
     """Build a backbone and, where there is one, the neck that reads all its feature maps.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from foveal.errors import ConfigError
 from foveal.heads.segmentation.decode_head import resize
-from foveal.models.build import Node, build_backbone_and_neck, build_head
+from foveal.models.build import Node, build_backbone_and_neck, build_data_preprocessor, build_head
 from foveal.registry import MODELS
 from foveal.structures import DataSample
 
@@ -49,11 +49,11 @@ class EncoderDecoder(BaseModel):
         auxiliary_head: Node | Sequence[Node] | None = None,
         train_cfg: Options | None = None,
         test_cfg: Options | None = None,
-        data_preprocessor: Options | nn.Module | None = None,
+        data_preprocessor: Node | None = None,
         pretrained: str | None = None,
         init_cfg: Options | list[Options] | None = None,
     ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
+        super().__init__(build_data_preprocessor(data_preprocessor), init_cfg)
         if pretrained is not None:
             backbone = _with_pretrained(backbone, pretrained)
         self.backbone, self.neck = build_backbone_and_neck(backbone, neck)
