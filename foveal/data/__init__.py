@@ -1,1 +1,21 @@
-"""Data."""
+"""Datasets, samplers and what reads the files."""
+
+from foveal.data.ade20k import ADE20KDataset
+from foveal.data.base import Dataset
+from foveal.data.coco import CocoDataset
+from foveal.data.coco_panoptic import CocoPanopticDataset
+from foveal.data.image_folder import ImageFolder
+from foveal.data.samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler
+from foveal.data.seg_folder import SegFolderDataset
+
+__all__ = [
+    "ADE20KDataset",
+    "AspectRatioBatchSampler",
+    "CocoDataset",
+    "CocoPanopticDataset",
+    "Dataset",
+    "DefaultSampler",
+    "ImageFolder",
+    "InfiniteSampler",
+    "SegFolderDataset",
+]
