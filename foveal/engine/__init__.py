@@ -1,1 +1,16 @@
-"""Engine."""
+"""Running a config: mmengine's Runner, our checkpoints, loops and hooks."""
+
+from foveal.engine.checkpoint_hook import CheckpointHook
+from foveal.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
+from foveal.engine.loss_check_hook import CheckInvalidLossHook
+from foveal.engine.progress_hook import ProgressHook
+from foveal.engine.runner import Runner
+
+__all__ = [
+    "CheckInvalidLossHook",
+    "CheckpointHook",
+    "EpochBasedTrainLoop",
+    "IterBasedTrainLoop",
+    "ProgressHook",
+    "Runner",
+]

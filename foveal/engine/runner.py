@@ -1,0 +1,269 @@
+"""mmengine's Runner with our checkpoints: written whole or not at all, read without pickle, resumed exactly."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmengine.dist import master_only
+from mmengine.logging import HistoryBuffer
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner as MMRunner
+from torch.utils.data import DataLoader
+
+import foveal
+from foveal.engine import checkpoint as ckpt
+from foveal.engine import mmengine_loading
+from foveal.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
+from foveal.engine.random_state import random_state
+from foveal.errors import CheckpointError
+
+# A resumed run needs recent values only: log windows are short, and whole histories would grow every checkpoint.
+_HISTORY = 10_000
+
+
+class Runner(MMRunner):
+    """Trains, validates and tests what a config describes; arguments are those of ``mmengine.runner.Runner``.
+
+    Changed from mmengine: `save_checkpoint`, `load_checkpoint` and `resume` (our files, exact to the iteration), the
+    two training loops (they start in the middle of an epoch), and a shorter greeting in the log.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        mmengine_loading.install()
+        super().__init__(*args, **kwargs)
+
+    @staticmethod
+    def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
+        """As mmengine's, but starting an iteration draws nothing from the global random generator.
+
+        Else a validation, or a resume in the middle of an epoch, would shift every later random number of the model.
+        """
+        loader = MMRunner.build_dataloader(*args, **kwargs)
+        loader.generator = torch.Generator()
+        return loader
+
+    def build_train_loop(self, loop: Any) -> Any:
+        """Build our loop for ``dict(by_epoch=…)`` or a named one, from the config's ``train_cfg``."""
+        if isinstance(loop, dict) and "type" not in loop:
+            options = dict(loop)
+            kind = EpochBasedTrainLoop if options.pop("by_epoch", True) else IterBasedTrainLoop
+            return kind(self, self._train_dataloader, **options)
+        return super().build_train_loop(loop)
+
+    @master_only
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict | None = None,
+        by_epoch: bool = True,
+        backend_args: dict | None = None,
+    ) -> None:
+        """Write everything that `resume` needs to ``out_dir/filename``, through a temporary name.
+
+        Args:
+            out_dir: Folder, made if missing.
+            filename: Name in it.
+            file_client_args: Not used; mmengine's signature.
+            save_optimizer: Keep the optimiser's state (and the gradient scaler's).
+            save_param_scheduler: Keep the schedulers' state.
+            meta: More plain values for the checkpoint's ``meta``.
+            by_epoch: True when called at the end of an epoch, False after an iteration.
+            backend_args: Not used; mmengine's signature.
+        """
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        content: dict[str, Any] = {
+            "meta": {
+                "epoch": self.epoch + 1 if by_epoch else self.epoch,
+                "iter": self.iter if by_epoch else self.iter + 1,
+                "cfg": self.cfg.pretty_text,
+                "seed": self.seed,
+                "time": time.strftime("%Y-%m-%d %H:%M:%S"),
+                "foveal_version": foveal.__version__,
+                "dataset_meta": plain_metainfo(getattr(self.train_dataloader.dataset, "metainfo", {})),
+                **(meta or {}),
+            },
+            "state_dict": model.state_dict(),
+            "message_hub": _hub_state(self.message_hub),
+            "random": random_state(),
+        }
+        if save_optimizer:
+            content["optimizer"] = self.optim_wrapper.state_dict()
+        if save_param_scheduler and self.param_schedulers is not None:
+            content["param_schedulers"] = [_scheduler_state(s) for s in self.param_schedulers]
+        self.call_hook("before_save_checkpoint", checkpoint=content)
+        ckpt.save_checkpoint(content, Path(out_dir) / filename)
+
+    def load_checkpoint(
+        self, filename: str, map_location: Any = "cpu", strict: bool = True, revise_keys: Any = ()
+    ) -> dict[str, Any]:
+        """Load a checkpoint's weights into the model.
+
+        Args:
+            filename: Path, URL or torchvision name.
+            map_location: Device name.
+            strict: Refuse any missing, unexpected or wrong-shape key.
+            revise_keys: Not used; mmengine's signature.
+
+        Returns:
+            The whole checkpoint.
+
+        Raises:
+            CheckpointError: If it cannot be read or does not fit; the message lists the keys.
+        """
+        content = ckpt.load_checkpoint(filename, map_location if isinstance(map_location, str) else "cpu")
+        self.call_hook("after_load_checkpoint", checkpoint=content)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        differences = ckpt.load_state_dict(model, ckpt.extract_state_dict(content), filename, strict)
+        for line in differences:
+            self.logger.warning(line)
+        self._has_loaded = True
+        self.logger.info(f"loaded {filename}")
+        return content
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: Any = "default",
+    ) -> None:
+        """Go on from a checkpoint as if the run had never stopped.
+
+        Args:
+            filename: A checkpoint that `save_checkpoint` wrote.
+            resume_optimizer: Restore the optimiser.
+            resume_param_scheduler: Restore the schedulers.
+            map_location: Device name; default: the model's.
+
+        Raises:
+            CheckpointError: If it does not fit the model, or was written by another program.
+        """
+        content = self.load_checkpoint(filename, get_device() if map_location == "default" else map_location)
+        if "random" not in content or "optimizer" not in content:
+            raise CheckpointError(f"{filename} holds weights only: use it as load_from, it cannot be resumed")
+        meta = content["meta"]
+        self.train_loop._epoch, self.train_loop._iter = meta["epoch"], meta["iter"]
+        self._resume_seed(meta["seed"])
+        check_classes(content, self.train_dataloader.dataset, filename)
+        _restore_hub(self.message_hub, content["message_hub"])
+        if resume_optimizer:
+            self.optim_wrapper.load_state_dict(content["optimizer"])
+        if resume_param_scheduler and self.param_schedulers is not None:
+            for scheduler, state in zip(self.param_schedulers, content.get("param_schedulers", []), strict=True):
+                scheduler.load_state_dict(state)
+        self.train_loop.resumed_random_state = content["random"]
+        self.logger.info(f"resumed from {filename} at epoch {meta['epoch']}, iteration {meta['iter']}")
+
+    def load_or_resume(self) -> None:
+        """Resume from ``load_from`` or, with ``resume=True`` alone, from what ``work_dir/last_checkpoint`` names."""
+        if self._has_loaded:
+            return
+        if self._resume:
+            source = self._load_from or find_last_checkpoint(self.work_dir)
+            if source is None:
+                self.logger.info(f"nothing to resume in {self.work_dir}: starting from the beginning")
+                return
+            self.resume(str(source))
+        elif self._load_from is not None:
+            content = self.load_checkpoint(self._load_from, strict=not self.cfg.get("load_partial", False))
+            if self._train_loop is None:
+                check_classes(content, self.test_dataloader.dataset, self._load_from)
+
+    def _resume_seed(self, seed: int) -> None:
+        """Give the samplers the seed of the first start; it is drawn anew where the config has none."""
+        for sampler in (self.train_dataloader.sampler, getattr(self.train_dataloader.batch_sampler, "sampler", None)):
+            if hasattr(sampler, "seed"):
+                sampler.seed = seed
+        self._randomness_cfg["seed"] = seed
+        self.set_randomness(**self._randomness_cfg)
+
+    def _log_env(self, env_cfg: dict) -> None:
+        """One line; the whole config is written to the run's folder, not into the log."""
+        where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+        self.logger.info(
+            f"foveal {foveal.__version__}, torch {torch.__version__}, {where}, seed {self.seed}; "
+            f"run folder {self.work_dir}"
+        )
+
+    def get_hooks_info(self) -> str:
+        """Return the hooks in the order in which they run, one line."""
+        return ", ".join(type(hook).__name__ for hook in self.hooks)
+
+
+def find_last_checkpoint(work_dir: str | Path) -> Path | None:
+    """Return the checkpoint that ``work_dir/last_checkpoint`` names, or None where there is none yet.
+
+    Raises:
+        CheckpointError: If the file that it names is gone.
+    """
+    pointer = Path(work_dir) / "last_checkpoint"
+    if not pointer.is_file():
+        return None
+    path = Path(pointer.read_text().strip())
+    # a moved run folder keeps its checkpoints beside the pointer
+    candidates = [path if path.is_absolute() else pointer.parent / path, pointer.parent / path.name]
+    found = next((c for c in candidates if c.is_file()), None)
+    if found is None:
+        raise CheckpointError(f"{pointer} names {path}, which does not exist")
+    return found
+
+
+def check_classes(content: dict[str, Any], dataset: Any, source: str | Path) -> None:
+    """Compare the classes that a checkpoint was trained on with those of a data set.
+
+    Raises:
+        CheckpointError: If both are known and differ; the message has both lists.
+    """
+    meta = content.get("meta") or {}
+    trained = (meta.get("dataset_meta") or {}).get("classes") if isinstance(meta, dict) else None
+    classes = (getattr(dataset, "metainfo", None) or {}).get("classes")
+    if trained and classes and list(trained) != list(classes):
+        raise CheckpointError(
+            f"{source} was trained on {len(trained)} classes ({', '.join(trained)}), "
+            f"the data has {len(classes)} ({', '.join(classes)})"
+        )
+
+
+def plain_metainfo(metainfo: Any) -> dict[str, Any]:
+    """Keep the plain entries (classes, palette …) of a data set's metainfo."""
+    kept = {}
+    for key, value in dict(metainfo or {}).items():
+        try:
+            kept[key] = ckpt.to_plain(value)
+        except TypeError:
+            continue
+    return kept
+
+
+def _scheduler_state(scheduler: Any) -> dict[str, Any]:
+    """A scheduler's numbers; functions that it holds are made anew by its constructor."""
+    return {key: value for key, value in scheduler.state_dict().items() if not callable(value)}
+
+
+def _hub_state(hub: Any) -> dict[str, Any]:
+    scalars = {}
+    for name, buffer in hub.log_scalars.items():
+        history, counts = buffer.data
+        scalars[name] = (torch.as_tensor(history[-_HISTORY:].copy()), torch.as_tensor(counts[-_HISTORY:].copy()))
+    info = {}
+    for key, value in hub.runtime_info.items():
+        try:
+            info[key] = ckpt.to_plain(value)
+        except TypeError:
+            continue
+    return {"log_scalars": scalars, "runtime_info": info}
+
+
+def _restore_hub(hub: Any, state: dict[str, Any]) -> None:
+    for name, (history, counts) in state["log_scalars"].items():
+        hub.log_scalars[name] = HistoryBuffer(history.tolist(), counts.tolist())
+    hub._runtime_info = OrderedDict(state["runtime_info"])
