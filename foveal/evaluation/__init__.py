@@ -1,1 +1,21 @@
-"""Evaluation."""
+"""Scores of predictions, under the names and by the definitions of each field's own tools."""
+
+from foveal.evaluation.accuracy import Accuracy
+from foveal.evaluation.coco_dump import detections_to_json
+from foveal.evaluation.coco_eval import evaluate_coco
+from foveal.evaluation.coco_metric import CocoMetric
+from foveal.evaluation.iou_metric import IoUMetric
+from foveal.evaluation.psnr_ssim import PSNR, SSIM, psnr, rgb_to_y, ssim
+
+__all__ = [
+    "PSNR",
+    "SSIM",
+    "Accuracy",
+    "CocoMetric",
+    "IoUMetric",
+    "detections_to_json",
+    "evaluate_coco",
+    "psnr",
+    "rgb_to_y",
+    "ssim",
+]
