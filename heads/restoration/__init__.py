@@ -1,1 +1,5 @@
-"""Restoration."""
+"""Restoration: heads that make images."""
+
+from foveal.heads.restoration.pixel_shuffle import PixelShuffleHead
+
+__all__ = ["PixelShuffleHead"]

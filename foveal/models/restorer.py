@@ -1,0 +1,102 @@
+"""Restorer: super-resolution, denoising and other image-to-image tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from foveal.errors import DataError
+from foveal.models.build import Node, build_backbone_and_neck, build_data_preprocessor, build_head
+from foveal.registry import MODELS
+from foveal.structures import DataSample
+
+Options = dict[str, Any]
+
+_UNIT_RGB = {"type": "DataPreprocessor", "mean": [0.0] * 3, "std": [255.0] * 3, "bgr_to_rgb": True}
+_L1 = {"type": "L1Loss"}
+
+
+@MODELS.register_module()
+class Restorer(BaseModel):
+    """A backbone, perhaps a neck, and a head that makes an image ``head.scale`` times as large.
+
+    Args:
+        backbone: Config of the backbone.
+        head: Config of the head; ``in_channels`` may be left out.
+        neck: Config of the neck.
+        pixel_loss: Config of the loss between restored and sharp image, both in [0, 1].
+        data_preprocessor: Config of it. None: RGB in [0, 1].
+        init_cfg: mmengine's initialisation.
+    """
+
+    def __init__(
+        self,
+        backbone: Node,
+        head: Node,
+        neck: Node | None = None,
+        pixel_loss: Node = _L1,
+        data_preprocessor: Node | None = None,
+        init_cfg: Options | list[Options] | None = None,
+    ) -> None:
+        super().__init__(build_data_preprocessor(data_preprocessor or _UNIT_RGB), init_cfg)
+        self.backbone, self.neck = build_backbone_and_neck(backbone, neck)
+        self.head = build_head(head, self.backbone if self.neck is None else self.neck)
+        self.scale = self.head.scale
+        self.pixel_loss = MODELS.build(pixel_loss)
+
+    def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor") -> Any:
+        """Run the network.
+
+        Args:
+            inputs: Images [N, 3, H, W], RGB in [0, 1].
+            data_samples: N of them; needed for ``loss``.
+            mode: ``tensor`` gives [N, 3, H * scale, W * scale], ``loss`` a dictionary of scalars, ``predict`` data
+                samples with ``pred_img``.
+        """
+        if mode == "loss":
+            return self.loss(inputs, data_samples)
+        if mode == "predict":
+            return self.predict(inputs, data_samples)
+        feats = self.backbone(inputs)
+        return self.head(feats if self.neck is None else self.neck(feats))
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
+        """Return ``loss_pixel`` of a batch.
+
+        Args:
+            inputs: [N, 3, H, W].
+            data_samples: N of them with ``gt_img`` uint8 [3, H * scale, W * scale].
+
+        Raises:
+            DataError: If a sharp image has another size.
+        """
+        height, width = (side * self.scale for side in inputs.shape[-2:])
+        for i, sample in enumerate(data_samples):
+            if tuple(sample.gt_img.shape[-2:]) != (height, width):
+                raise DataError(
+                    f"{sample.get('img_path') or f'sample {i}'}: the input is {inputs.shape[-2]} x {inputs.shape[-1]} "
+                    f"(h x w), so at scale {self.scale} its sharp image must be {height} x {width}, got "
+                    f"{sample.gt_img.shape[-2]} x {sample.gt_img.shape[-1]}; images of one batch need one size"
+                )
+        target = torch.stack([sample.gt_img for sample in data_samples]).to(inputs) / 255
+        return {"loss_pixel": self.pixel_loss(self(inputs), target)}
+
+    def predict(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> list[DataSample]:
+        """Restore a batch.
+
+        Args:
+            inputs: [N, 3, H, W].
+            data_samples: N of them; where they have ``img_shape``, the rest of H x W is padding and is cut off.
+
+        Returns:
+            The data samples with ``pred_img`` float [3, h * scale, w * scale] in [0, 1].
+        """
+        samples = data_samples or [DataSample() for _ in range(len(inputs))]
+        for sample, image in zip(samples, self(inputs).clamp(0, 1), strict=True):
+            height, width = sample.get("img_shape", inputs.shape[-2:])[:2]
+            sample.pred_img = image[:, : height * self.scale, : width * self.scale]
+        return samples
