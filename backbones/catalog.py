@@ -1,0 +1,69 @@
+"""The table from the names that users type (``convnext_tiny``) to what is built for them.
+
+A family's file ends with one call of `register_family`; ``foveal.zoo`` reads the table. The official classification
+network is described as a trunk, which is the backbone itself, and a tail behind it with the official key names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from foveal.errors import ConfigError
+
+StateDict = dict[str, Tensor]
+Convert = Callable[[StateDict, StateDict], StateDict]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One name a user types.
+
+    Args:
+        name: ``convnext_tiny``.
+        backbone: Config node of the dense backbone: ``type`` and the variant's arguments.
+        trunk: Arguments that turn it into the trunk of the official classification network.
+        head: Config node of that network's head; None where there is none.
+        convert: ``convert(official, wanted) -> ours``; None where the official keys are ours.
+    """
+
+    name: str
+    backbone: Mapping[str, Any]
+    trunk: Mapping[str, Any] = field(default_factory=dict)
+    head: Mapping[str, Any] | None = None
+    convert: Convert | None = None
+
+
+CATALOG: dict[str, Variant] = {}
+
+
+def register_family(
+    backbone: type,
+    variants: Mapping[str, Mapping[str, Any]],
+    *,
+    trunk: Mapping[str, Any] | None = None,
+    head: Mapping[str, Any] | None = None,
+    convert: Convert | None = None,
+) -> None:
+    """Enter the variants of a family.
+
+    Args:
+        backbone: The registered class.
+        variants: From the name a user types to the class's arguments. Smallest first: lists keep this order.
+        trunk: Arguments of the class in the official classification network, such as ``output_norm=False``.
+        head: Config node of that network's head: a `ClsHead` around the official tail, or `LinearClsHead`.
+            ``num_classes`` and ``in_channels`` are filled in.
+        convert: Called with the official state dict and with the tensors that our module wants under official names;
+            returns a state dict under those names. It may rename, reshape, resize, and drop what is recomputed.
+
+    Raises:
+        ConfigError: If a name is there already.
+    """
+    for name, arguments in variants.items():
+        if name in CATALOG:
+            raise ConfigError(f"the backbone {name} is registered twice")
+        node = {"type": backbone.__name__, **arguments}
+        CATALOG[name] = Variant(name, node, trunk or {}, head, convert)

@@ -1,0 +1,6 @@
+"""From a name that a user types to a network, with official weights where a file is given."""
+
+from foveal.zoo.create import create_backbone, create_classifier, list_backbones
+from foveal.zoo.load import load_backbone, load_classifier
+
+__all__ = ["create_backbone", "create_classifier", "list_backbones", "load_backbone", "load_classifier"]
