@@ -1,10 +1,12 @@
 """Datasets, samplers and what reads the files."""
 
+from foveal.data import transforms
 from foveal.data.ade20k import ADE20KDataset
 from foveal.data.base import Dataset
 from foveal.data.coco import CocoDataset
 from foveal.data.coco_panoptic import CocoPanopticDataset
 from foveal.data.image_folder import ImageFolder
+from foveal.data.restoration import RestorationDataset
 from foveal.data.samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler
 from foveal.data.seg_folder import SegFolderDataset
 
@@ -17,5 +19,7 @@ __all__ = [
     "DefaultSampler",
     "ImageFolder",
     "InfiniteSampler",
+    "RestorationDataset",
     "SegFolderDataset",
+    "transforms",
 ]
