@@ -1,1 +1,5 @@
 """Necks: from a backbone's feature maps to those that a head reads."""
+
+from foveal.necks.fpn import FPN
+
+__all__ = ["FPN"]

@@ -1,1 +1,6 @@
 """Coders."""
+
+from foveal.heads.coders.delta_xywh import DeltaXYWHBBoxCoder
+from foveal.heads.coders.distance_point import DistancePointBBoxCoder
+
+__all__ = ["DeltaXYWHBBoxCoder", "DistancePointBBoxCoder"]

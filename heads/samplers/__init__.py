@@ -1,1 +1,6 @@
 """Samplers."""
+
+from foveal.heads.samplers.pseudo_sampler import PseudoSampler
+from foveal.heads.samplers.random_sampler import RandomSampler
+
+__all__ = ["PseudoSampler", "RandomSampler"]

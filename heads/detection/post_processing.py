@@ -1,0 +1,128 @@
+"""From scored boxes at every point to the few detections of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+from torchvision.ops import batched_nms, nms
+
+from foveal.errors import ConfigError
+
+Options = dict[str, Any]
+
+
+def filter_scores_and_topk(scores: Tensor, score_thr: float, topk: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pick the best pairs of a point and a class.
+
+    Args:
+        scores: [P, C] in [0, 1].
+        score_thr: Only scores above this.
+        topk: At most this many; 0 or less: all.
+
+    Returns:
+        Scores [K] in falling order, classes [K] and points [K].
+    """
+    passed = scores > score_thr
+    points, labels = passed.nonzero(as_tuple=True)
+    best = scores[passed]
+    count = min(topk, len(best)) if topk > 0 else len(best)
+    best, order = best.topk(count)
+    return best, labels[order], points[order]
+
+
+def select_and_nms(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Options) -> Tensor:
+    """Return which boxes stay after the size limit, non-maximum suppression and the limit on their number.
+
+    Args:
+        boxes: [K, 4] x1, y1, x2, y2.
+        scores: [K].
+        labels: int64 [K]; boxes of different classes do not suppress each other.
+        cfg: mmdet's ``test_cfg``: ``min_bbox_size`` (width and height are larger than it; negative or missing: any),
+            ``nms`` (``type='nms'``, ``iou_threshold``, ``class_agnostic``; missing: no suppression) and
+            ``max_per_img`` (missing or negative: all).
+
+    Returns:
+        int64 indices, best score first.
+
+    Raises:
+        ConfigError: If ``nms`` names another type.
+    """
+    size = cfg.get("min_bbox_size", -1)
+    candidates = None
+    if size >= 0:
+        candidates = ((boxes[:, 2] - boxes[:, 0] > size) & (boxes[:, 3] - boxes[:, 1] > size)).nonzero().squeeze(1)
+        boxes, scores, labels = boxes[candidates], scores[candidates], labels[candidates]
+    kept = _suppress(boxes, scores, labels, cfg.get("nms"))
+    limit = cfg.get("max_per_img", -1)
+    kept = kept[:limit] if limit >= 0 else kept
+    return kept if candidates is None else candidates[kept]
+
+
+def _suppress(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Options | None) -> Tensor:
+    """Indices of the boxes that no better box of their class overlaps, best first."""
+    if cfg is None:
+        return scores.argsort(descending=True)
+    kind = cfg.get("type", "nms")
+    if kind != "nms":
+        raise ConfigError(f"test_cfg.nms.type must be 'nms', got {kind!r}")
+    if cfg.get("class_agnostic", False):
+        return nms(boxes, scores, cfg["iou_threshold"])
+    return batched_nms(boxes, scores, labels, cfg["iou_threshold"])
+
+
+@torch.no_grad()
+def detections(
+    scores: Sequence[Tensor],
+    codes: Sequence[Tensor],
+    priors: Sequence[Tensor],
+    decode: Callable[..., Tensor],
+    metas: Sequence[Options],
+    cfg: Options | None,
+    rescale: bool,
+    factors: Sequence[Tensor] | None = None,
+) -> list[InstanceData]:
+    """Return the detections of a batch from the outputs of all levels.
+
+    Args:
+        scores: One [N, P_l, C] a level, probabilities.
+        codes: One [N, P_l, 4] a level, what ``decode`` takes.
+        priors: One [P_l, D] a level.
+        decode: ``decode(priors, codes, max_shape=(h, w))`` gives boxes [K, 4] in pixels.
+        metas: The images' ``img_shape`` (h, w) and ``scale_factor`` (w, h).
+        cfg: mmdet's ``test_cfg``: ``score_thr``, ``nms_pre`` (best pairs of a level) and what `select_and_nms` takes.
+        rescale: Give boxes in pixels of the original image.
+        factors: One [N, P_l] a level, multiplied to the scores after the level's best were picked (centerness).
+
+    Returns:
+        One InstanceData an image: ``bboxes`` [K, 4], ``scores`` [K], ``labels`` [K], best first.
+
+    Raises:
+        ConfigError: If there is no ``cfg``.
+    """
+    if cfg is None:
+        raise ConfigError("the model has no test_cfg: prediction needs score_thr, nms and max_per_img")
+    results = []
+    for i, meta in enumerate(metas):
+        picked = [filter_scores_and_topk(level[i], cfg.get("score_thr", 0), cfg.get("nms_pre", -1)) for level in scores]
+        best, labels = (torch.cat([level[k] for level in picked]) for k in (0, 1))
+        points = [level[2] for level in picked]
+        chosen = torch.cat([level[i][p] for level, p in zip(codes, points, strict=True)])
+        anchors = torch.cat([level[p] for level, p in zip(priors, points, strict=True)])
+        boxes = decode(anchors, chosen, max_shape=meta["img_shape"])
+        if rescale:
+            boxes = to_original(boxes, meta)
+        if factors is not None:
+            best = best * torch.cat([level[i][p] for level, p in zip(factors, points, strict=True)])
+        kept = select_and_nms(boxes, best, labels, cfg)
+        results.append(InstanceData(bboxes=boxes[kept], scores=best[kept], labels=labels[kept]))
+    return results
+
+
+def to_original(boxes: Tensor, meta: Options) -> Tensor:
+    """Return boxes [..., 4] of the resized image in pixels of the original; unchanged without ``scale_factor``."""
+    scale_w, scale_h = meta.get("scale_factor", (1.0, 1.0))
+    return boxes * boxes.new_tensor([1 / scale_w, 1 / scale_h, 1 / scale_w, 1 / scale_h])

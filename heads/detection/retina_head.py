@@ -1,0 +1,193 @@
+"""RetinaNet's head (Lin et al., ICCV 2017, arXiv:1708.02002)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from mmengine.structures import BaseDataElement, InstanceData
+from torch import Tensor, nn
+
+from foveal.errors import ConfigError
+from foveal.heads.detection.anchor_targets import anchor_targets, usable_anchors
+from foveal.heads.detection.dense import conv_tower, flatten_level, map_sizes
+from foveal.heads.detection.post_processing import detections
+from foveal.registry import MODELS, TASK_UTILS
+
+Options = dict[str, Any]
+
+ANCHORS = {
+    "type": "AnchorGenerator",
+    "octave_base_scale": 4,
+    "scales_per_octave": 3,
+    "ratios": [0.5, 1.0, 2.0],
+    "strides": [8, 16, 32, 64, 128],
+}
+CODER = {"type": "DeltaXYWHBBoxCoder"}
+LOSS_CLS = {"type": "CrossEntropyLoss", "use_sigmoid": True, "loss_weight": 1.0}
+LOSS_BBOX = {"type": "SmoothL1Loss", "beta": 1.0 / 9.0, "loss_weight": 1.0}
+PSEUDO = {"type": "PseudoSampler"}
+INIT = {
+    "type": "Normal",
+    "layer": "Conv2d",
+    "std": 0.01,
+    "override": {"type": "Normal", "name": "retina_cls", "std": 0.01, "bias_prob": 0.01},
+}
+
+
+@MODELS.register_module()
+class RetinaHead(BaseModule):
+    """Two towers of convolutions, shared by all levels: classes and box offsets of every anchor.
+
+    Arguments, defaults and keys (``cls_convs.i.conv``, ``reg_convs.i.conv``, ``retina_cls``, ``retina_reg``) are those
+    of mmdet 3.x.
+
+    Args:
+        num_classes: C, without background.
+        in_channels: Channels of every feature map.
+        stacked_convs: Depth of the towers.
+        conv_cfg: mmcv's convolution config of the towers. None: Conv2d.
+        norm_cfg: mmcv's norm config of the towers. None: none.
+        anchor_generator: Config of the anchors; one level for each feature map.
+        init_cfg: mmengine's initialisation config.
+        feat_channels: Channels of the towers.
+        bbox_coder: Config of how boxes are written as offsets.
+        reg_decoded_bbox: The box loss compares boxes in pixels, not offsets; for IoU losses.
+        loss_cls: Config of the classification loss.
+        loss_bbox: Config of the box loss.
+        train_cfg: mmdet's: ``assigner``, ``sampler``, ``allowed_border``, ``pos_weight``. None: cannot train.
+        test_cfg: mmdet's, see `detections`. None: cannot predict.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        stacked_convs: int = 4,
+        conv_cfg: Options | None = None,
+        norm_cfg: Options | None = None,
+        anchor_generator: Options = ANCHORS,
+        init_cfg: Options | list[Options] | None = INIT,
+        feat_channels: int = 256,
+        bbox_coder: Options = CODER,
+        reg_decoded_bbox: bool = False,
+        loss_cls: Options = LOSS_CLS,
+        loss_bbox: Options = LOSS_BBOX,
+        train_cfg: Options | None = None,
+        test_cfg: Options | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.num_classes = num_classes
+        self.use_sigmoid_cls = loss_cls.get("use_sigmoid", False)
+        # a softmax has a channel for the background, the last one
+        self.cls_out_channels = num_classes if self.use_sigmoid_cls else num_classes + 1
+        self.reg_decoded_bbox = reg_decoded_bbox
+        self.train_cfg = train_cfg
+        self.test_cfg = test_cfg
+        self.prior_generator = TASK_UTILS.build(anchor_generator)
+        self.bbox_coder = TASK_UTILS.build(bbox_coder)
+        self.loss_cls = MODELS.build(loss_cls)
+        self.loss_bbox = MODELS.build(loss_bbox)
+        if train_cfg is not None:
+            self.assigner = TASK_UTILS.build(train_cfg["assigner"])
+            self.sampler = TASK_UTILS.build(train_cfg.get("sampler") or PSEUDO)
+
+        anchors = self.prior_generator.num_base_priors[0]
+        self.cls_convs = conv_tower(in_channels, feat_channels, stacked_convs, conv_cfg, norm_cfg)
+        self.reg_convs = conv_tower(in_channels, feat_channels, stacked_convs, conv_cfg, norm_cfg)
+        width = feat_channels if stacked_convs else in_channels
+        self.retina_cls = nn.Conv2d(width, anchors * self.cls_out_channels, 3, padding=1)
+        self.retina_reg = nn.Conv2d(width, anchors * 4, 3, padding=1)
+
+    def forward(self, feats: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the raw outputs of every level.
+
+        Args:
+            feats: One [N, in_channels, H_l, W_l] a level.
+
+        Returns:
+            Class logits [N, A * C, H_l, W_l] and box offsets [N, A * 4, H_l, W_l], a list each.
+        """
+        scores = [self.retina_cls(self.cls_convs(x)) for x in feats]
+        offsets = [self.retina_reg(self.reg_convs(x)) for x in feats]
+        return scores, offsets
+
+    def loss(self, feats: tuple[Tensor, ...], data_samples: Sequence[BaseDataElement]) -> dict[str, list[Tensor]]:
+        """Return the losses.
+
+        Args:
+            feats: As for `forward`.
+            data_samples: N samples with ``gt_instances`` and the metainfo ``img_shape`` and ``pad_shape``.
+
+        Returns:
+            ``loss_cls`` and ``loss_bbox``, a scalar for each level.
+
+        Raises:
+            ConfigError: If there was no ``train_cfg``.
+        """
+        if self.train_cfg is None:
+            raise ConfigError("RetinaHead has no train_cfg: training needs its assigner")
+        maps = self(feats)
+        logits = [flatten_level(x, self.cls_out_channels) for x in maps[0]]
+        offsets = [flatten_level(x, 4) for x in maps[1]]
+        sizes = map_sizes(feats)
+        anchors = torch.cat(self.prior_generator.grid_priors(sizes, offsets[0].dtype, offsets[0].device))
+        border = self.train_cfg.get("allowed_border", -1)
+        usable = [usable_anchors(self.prior_generator, sizes, anchors, s.metainfo, border) for s in data_samples]
+        targets = anchor_targets(
+            anchors,
+            usable,
+            data_samples,
+            self.assigner,
+            self.sampler,
+            self.num_classes,
+            self.train_cfg.get("pos_weight", -1),
+        )
+        goals = targets.boxes if self.reg_decoded_bbox else self.bbox_coder.encode(anchors, targets.boxes)
+        # offsets of boxes that do not overlap the anchor may be infinite: infinity times weight 0 is not a number
+        goals = goals.where(targets.positive[..., None], 0)
+        counts = [level.shape[1] for level in logits]
+        weights = targets.positive.to(goals.dtype)[..., None].expand(-1, -1, 4)
+        losses: dict[str, list[Tensor]] = {"loss_cls": [], "loss_bbox": []}
+        pieces = (x.split(counts, dim=1) for x in (targets.labels, targets.label_weights, goals, weights))
+        for level, (labels, label_weights, goal, weight) in enumerate(zip(*pieces, strict=True)):
+            losses["loss_cls"].append(
+                self.loss_cls(
+                    logits[level].reshape(-1, self.cls_out_channels),
+                    labels.reshape(-1),
+                    label_weights.reshape(-1),
+                    avg_factor=targets.avg_factor,
+                )
+            )
+            boxes = offsets[level]
+            if self.reg_decoded_bbox:
+                boxes = self.bbox_coder.decode(anchors.split(counts)[level].expand_as(boxes), boxes)
+            losses["loss_bbox"].append(
+                self.loss_bbox(
+                    boxes.reshape(-1, 4), goal.reshape(-1, 4), weight.reshape(-1, 4), avg_factor=targets.avg_factor
+                )
+            )
+        return losses
+
+    def predict(
+        self, feats: tuple[Tensor, ...], data_samples: Sequence[BaseDataElement], rescale: bool = True
+    ) -> list[InstanceData]:
+        """Return the detections.
+
+        Args:
+            feats: As for `forward`.
+            data_samples: N samples with the metainfo ``img_shape`` (h, w) and ``scale_factor`` (w, h).
+            rescale: Boxes in pixels of the original image, not of the network's input.
+
+        Returns:
+            One InstanceData an image: ``bboxes`` [K, 4], ``scores`` [K], ``labels`` [K], best first.
+        """
+        maps = self(feats)
+        logits = [flatten_level(x, self.cls_out_channels) for x in maps[0]]
+        scores = [x.sigmoid() if self.use_sigmoid_cls else x.softmax(-1)[..., :-1] for x in logits]
+        offsets = [flatten_level(x, 4) for x in maps[1]]
+        priors = self.prior_generator.grid_priors(map_sizes(feats), offsets[0].dtype, offsets[0].device)
+        metas = [sample.metainfo for sample in data_samples]
+        return detections(scores, offsets, priors, self.bbox_coder.decode, metas, self.test_cfg, rescale)

@@ -1,0 +1,89 @@
+"""Whole detectors against what mmdet computes: outputs, losses, gradients and predictions."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.structures import InstanceData
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from foveal.registry import MODELS
+from foveal.structures import DataSample
+
+FIXTURES = Path(__file__).resolve().parent.parent / "reference" / "models"
+NAMES = ("retinanet_r50_fpn_1x_coco", "fcos_r50-caffe_fpn_gn-head_1x_coco")
+OUTPUTS = ("cls_score", "bbox_pred", "centerness")
+
+
+@functools.lru_cache(maxsize=1)
+def spec_of(name):
+    return json.loads((FIXTURES / f"{name}.json").read_text())
+
+
+def built(recipe, name, dtype):
+    spec = spec_of(name)
+    model = MODELS.build(copy.deepcopy(spec["config"]["model"])).to(dtype)
+    model.load_state_dict(recipe.state_dict(spec, dtype), strict=True)
+    return model.eval()
+
+
+def sample_of(spec, dtype):
+    extra = spec["extra"]
+    truth = InstanceData(
+        bboxes=torch.tensor(extra["gt"]["bboxes"], dtype=dtype), labels=torch.tensor(extra["gt"]["labels"])
+    )
+    return DataSample(gt_instances=truth, metainfo=extra["meta"])
+
+
+def image_of(recipe, spec, dtype):
+    return recipe.tensor_input(spec["inputs"]["x"], dtype)
+
+
+def assert_same(recipe, outputs, spec, tolerance):
+    errors = {
+        key: recipe.error(key, value.detach().double().numpy(), spec["outputs"][key]) for key, value in outputs.items()
+    }
+    assert max(errors.values()) <= tolerance, errors
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 2e-3)])
+def test_outputs_and_predictions(recipe, name, dtype, tolerance):
+    spec, model = spec_of(name), built(recipe, name, dtype)
+    image = image_of(recipe, spec, dtype)
+    with torch.no_grad():
+        raw = model(image)
+        (found,) = model(image, [sample_of(spec, dtype)], mode="predict")
+    outputs = {f"{kind}_{i}": x for kind, maps in zip(OUTPUTS, raw, strict=False) for i, x in enumerate(maps)}
+    outputs |= {f"predict.{key}": found.pred_instances[key] for key in ("bboxes", "scores", "labels")}
+    assert set(outputs) == set(spec["outputs"])
+    assert_same(recipe, outputs, spec, tolerance)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_losses_and_gradients(recipe, name):
+    spec, model = spec_of(name), built(recipe, name, torch.float64)
+    model.train()
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+    for parameter in model.parameters():
+        # the pins include the gradients of layers that the config freezes
+        parameter.requires_grad_(True)
+    losses = model(image_of(recipe, spec, torch.float64), [sample_of(spec, torch.float64)], mode="loss")
+    flat = {}
+    for key, value in losses.items():
+        flat |= {f"{key}_{i}": x for i, x in enumerate(value)} if isinstance(value, list) else {key: value}
+    total = flat["total"] = sum(flat.values())
+    assert {key: value.item() for key, value in flat.items()} == pytest.approx(spec["losses"], rel=1e-5, abs=1e-12)
+    total.backward()
+    norms = {key: float(p.grad.norm()) for key, p in model.named_parameters() if p.grad is not None}
+    pinned = dict(spec["grad_norms"])
+    assert sum(norm > 0 for norm in norms.values()) == pinned.pop("__params_with_grad__")
+    norms["__all__"] = sum(norm**2 for norm in norms.values()) ** 0.5
+    assert {key: norms[key] for key in pinned} == pytest.approx(pinned, rel=1e-4)
