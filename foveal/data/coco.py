@@ -9,7 +9,7 @@ from typing import Any
 from foveal.data.base import Dataset
 from foveal.data.coco_json import CocoFile, read_coco
 from foveal.data.palette import make_palette
-from foveal.errors import ConfigError
+from foveal.errors import ConfigError, DataError
 from foveal.registry import DATASETS, nearest
 
 COCO_CLASSES: tuple[str, ...] = (
@@ -79,7 +79,14 @@ class CocoDataset(Dataset):
             DataError: If it is not a COCO instance file.
         """
         self._require_ann_file()
-        return read_coco(self.ann_file, ("id", "category_id", "bbox"))
+        coco = read_coco(self.ann_file, ("id", "category_id", "bbox"))
+        for number, annotation in enumerate(coco.annotations):
+            self._require_four_numbers(annotation["bbox"], f"annotations[{number}]")
+        return coco
+
+    def image_path(self, image: dict[str, Any]) -> str:
+        """Return the path of an image of the annotation file."""
+        return os.path.join(self.data_prefix.get("img", self.data_root), image["file_name"])
 
     def filter_data(self) -> list[dict[str, Any]]:
         """Return the records that ``filter_cfg`` keeps; in test mode all.
@@ -108,6 +115,10 @@ class CocoDataset(Dataset):
         if not self.ann_file:
             raise ConfigError(f"{type(self).__name__} needs ann_file")
 
+    def _require_four_numbers(self, box: Any, place: str) -> None:
+        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, (int, float)) for v in box):
+            raise DataError(f"{self.ann_file}: {place}: bbox must be four numbers (x, y, width, height), got {box!r}")
+
     def _assign_labels(self, coco: CocoFile) -> None:
         id_of = {category["name"]: category["id"] for category in coco.categories}
         classes = self.set_classes(list(id_of))
@@ -132,7 +143,7 @@ class CocoDataset(Dataset):
                 instance["mask"] = annotation["segmentation"]
             instances.append(instance)
         return {
-            "img_path": os.path.join(self.data_prefix.get("img", self.data_root), image["file_name"]),
+            "img_path": self.image_path(image),
             "img_id": image["id"],
             "height": image["height"],
             "width": image["width"],
@@ -145,7 +156,7 @@ class CocoDataset(Dataset):
         if annotation.get("ignore", False):
             return "annotations marked 'ignore'"
         x, y, w, h = annotation["bbox"]
-        if annotation.get("area", w * h) <= 0 or w < 1 or h < 1:
+        if not (annotation.get("area", w * h) > 0 and w >= 1 and h >= 1):  # this way round, NaN is dropped too
             return "boxes below one pixel"
         inside_w = min(x + w, image["width"]) - max(x, 0)
         inside_h = min(y + h, image["height"]) - max(y, 0)

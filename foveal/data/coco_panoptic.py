@@ -51,10 +51,11 @@ class CocoPanopticDataset(CocoDataset):
         coco = read_coco(self.ann_file, ("file_name", "segments_info"))
         for annotation in coco.annotations:
             for number, segment in enumerate(annotation["segments_info"]):
+                place = f"image {annotation['image_id']}: segments_info[{number}]"
                 lacks = [key for key in _SEGMENT_KEYS if key not in segment]
                 if lacks:
-                    place = f"image {annotation['image_id']}: segments_info[{number}]"
                     raise DataError(f"{self.ann_file}: {place} lacks {', '.join(lacks)}; it has {', '.join(segment)}")
+                self._require_four_numbers(segment["bbox"], place)
         without = [category["name"] for category in coco.categories if "isthing" not in category]
         if without:
             raise DataError(f"{self.ann_file}: the categories {', '.join(without)} lack 'isthing'")
@@ -100,7 +101,7 @@ class CocoPanopticDataset(CocoDataset):
                 x, y, w, h = segment["bbox"]
                 instances.append({"bbox": [x, y, x + w, y + h], "bbox_label": label, "ignore_flag": 0})
         record = {
-            "img_path": os.path.join(self.data_prefix.get("img", self.data_root), image["file_name"]),
+            "img_path": self.image_path(image),
             "img_id": image["id"],
             "height": image["height"],
             "width": image["width"],

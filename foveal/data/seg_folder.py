@@ -61,7 +61,7 @@ class SegFolderDataset(Dataset):
     @property
     def mask_class_count(self) -> int:
         """How many classes the mask files have, whichever of them are used."""
-        return len(self.METAINFO.get("classes") or self._metainfo["classes"])
+        return len(self.METAINFO.get("classes") or self._metainfo.get("classes", ()))
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return one record an image, sorted by name or in the order of ``ann_file``.
