@@ -133,9 +133,11 @@ def build_from_cfg(cfg: Any, registry: mm.Registry, default_args: dict[str, Any]
     absent = missing_arguments(target, args)
     if absent:
         raise ConfigError(f"{target.__name__} needs the argument {', '.join(map(repr, absent))}")
-    if inspect.isclass(target) and issubclass(target, ManagerMixin):
-        return target.get_instance(**args)
-    return target(**args)
+    # mmengine's classes build their parts through mmengine's registries, which find ours by this scope
+    with mm.DefaultScope.overwrite_default_scope(SCOPE):
+        if inspect.isclass(target) and issubclass(target, ManagerMixin):
+            return target.get_instance(**args)
+        return target(**args)
 
 
 def lookup(name: str, registry: mm.Registry) -> Any:

@@ -96,8 +96,8 @@ def check_options(config: dict[str, Any], options: dict[str, Any]) -> None:
         _check_option(config, name, parts)
         if len(parts) == 1 and parts[0] not in _RUNNER_KEYS:
             raise ConfigError(
-                f"--cfg-options {name}: {name} is a helper variable that the config has used already, changing it has no "
-                f"effect; name the key itself{_users(config, parts[0])}"
+                f"--cfg-options {name}: {name} is a helper variable that the config has used already, "
+                f"changing it has no effect; name the key itself{_users(config, parts[0])}"
             )
 
 

@@ -14,17 +14,18 @@ _SCALARS = [{"type": "LocalVisBackend"}, {"type": "CSVVisBackend"}]
 
 
 def apply_defaults(config: Config) -> None:
-    """Fill in, in place, what Foveal always wants: our registries, the loss check, the progress bar, the scalar files."""
+    """Fill in, in place, what Foveal always wants: our registries, the loss check, the progress bar, scalar files."""
     config.default_scope = "foveal"
-    hooks = config.setdefault("default_hooks", {})
+    if config.get("default_hooks") is None:
+        config.default_hooks = {}
     for name, hook in _HOOKS.items():
-        hooks.setdefault(name, dict(hook))
-    visualizer = config.setdefault("visualizer", {"type": "Visualizer"})
-    visualizer.setdefault("vis_backends", [])
-    visualizer.setdefault("name", "visualizer")
-    present = {backend["type"] for backend in visualizer.vis_backends or []}
-    visualizer.vis_backends = list(visualizer.vis_backends or [])
-    visualizer.vis_backends += [dict(b) for b in _SCALARS if b["type"] not in present]
+        config.default_hooks.setdefault(name, dict(hook))
+    if config.get("visualizer") is None:
+        config.visualizer = {"type": "Visualizer"}
+    config.visualizer.setdefault("name", "visualizer")
+    backends = list(config.visualizer.get("vis_backends") or [])
+    present = {backend["type"] for backend in backends}
+    config.visualizer.vis_backends = backends + [dict(b) for b in _SCALARS if b["type"] not in present]
     for phase in ("val", "test"):
         if config.get(f"{phase}_dataloader") is not None and config.get(f"{phase}_cfg") is None:
             config[f"{phase}_cfg"] = {}

@@ -68,7 +68,8 @@ def find_config(path: str | Path) -> Path:
             return candidate
     if given.is_dir():
         raise ConfigError(f"config {path} is a folder, expected a file")
-    known = {p.name: p for root in (given.parent, *roots) if root.is_dir() for p in root.rglob("*.py")}
+    known = {p.name: p for root in roots for p in root.rglob("*.py")}
+    known.update({p.name: p for p in given.parent.glob("*.py")} if given.parent.is_dir() else {})
     near = [str(known[name]) for name in nearest(given.name, known)]
     raise ConfigError(f"config {path} does not exist" + (f"; nearest names: {', '.join(near)}" if near else ""))
 

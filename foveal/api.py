@@ -1,0 +1,120 @@
+"""What a user calls from Python: models by name or config, predictions, checkpoints."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from torch import nn
+
+from foveal.config import load_config
+from foveal.engine.checkpoint import extract_state_dict, load_checkpoint, load_state_dict
+from foveal.errors import ConfigError, DataError
+from foveal.registry import MODELS, TRANSFORMS
+from foveal.structures import DataSample
+
+__all__ = ["init_model", "load_checkpoint", "predict"]
+
+# Steps of a test pipeline that read annotations, which an image to predict on has not.
+_ANNOTATION_STEPS = ("LoadAnnotations", "LoadPanopticAnnotations", "FilterAnnotations")
+
+
+def init_model(
+    config: str | Path | Config, checkpoint: str | Path | None = None, device: str | torch.device | None = None
+) -> nn.Module:
+    """Build the model of a config, in eval mode.
+
+    Args:
+        config: A config file, or one loaded by `foveal.config.load_config`.
+        checkpoint: Path or URL; None: random weights.
+        device: Default: CUDA where there is one, else the CPU.
+
+    Returns:
+        The model; ``model.cfg`` is the config, ``model.dataset_meta`` what is known of its classes.
+
+    Raises:
+        ConfigError: The config is wrong.
+        CheckpointError: The checkpoint cannot be read or does not fit.
+    """
+    cfg = config if isinstance(config, Config) else load_config(config)
+    model = MODELS.build(copy.deepcopy(cfg.model))
+    model.cfg = cfg
+    model.dataset_meta = dict(_dataset_node(cfg).get("metainfo") or {})
+    if checkpoint is not None:
+        content = load_checkpoint(checkpoint)
+        load_state_dict(model, extract_state_dict(content), checkpoint)
+        meta = content.get("meta") or {}
+        model.dataset_meta = {**model.dataset_meta, **(meta.get("dataset_meta") or {})}
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+
+
+def predict(
+    model: nn.Module, images: str | Path | np.ndarray | Sequence[str | Path | np.ndarray], batch_size: int = 1
+) -> list[DataSample]:
+    """Run a model on images, through the test pipeline of its config.
+
+    Args:
+        model: From `init_model`.
+        images: A path or an array [H, W, 3] uint8 in BGR order, as cv2 reads; or several.
+        batch_size: Images a forward pass.
+
+    Returns:
+        A sample an image, with the predictions of the model's task (`foveal.structures.DataSample`).
+
+    Raises:
+        DataError: A file is missing or does not decode.
+    """
+    several = isinstance(images, Sequence) and not isinstance(images, (str, Path, np.ndarray))
+    items: list[Any] = list(images) if several else [images]
+    pipeline = _pipeline(model)
+    results: list[DataSample] = []
+    with torch.no_grad():
+        for start in range(0, len(items), batch_size):
+            batch = [_prepare(pipeline, item) for item in items[start : start + batch_size]]
+            results += model.test_step(pseudo_collate(batch))
+    return results
+
+
+def _prepare(pipeline: list[Any], image: str | Path | np.ndarray) -> dict[str, Any]:
+    results: dict[str, Any]
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise DataError(f"an image array is uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
+        results = {"img": image, "img_path": None, "img_id": 0}
+        results["img_shape"] = results["ori_shape"] = image.shape[:2]
+    else:
+        if not Path(image).is_file():
+            raise DataError(f"image {image} does not exist")
+        results = {"img_path": str(image), "img_id": Path(image).stem}
+    for step in pipeline:
+        if not (isinstance(image, np.ndarray) and type(step).__name__.startswith("LoadImage")):
+            results = step(results)
+    return results
+
+
+def _pipeline(model: nn.Module) -> list[Any]:
+    """The steps of the test pipeline that need no annotation, built once for a model."""
+    if not hasattr(model, "_predict_pipeline"):
+        nodes = _dataset_node(model.cfg).get("pipeline")
+        if not nodes:
+            raise ConfigError("the config has no test_dataloader.dataset.pipeline, which prediction runs")
+        kept = [n for n in nodes if n["type"] not in _ANNOTATION_STEPS and n.get("key", "img") == "img"]
+        model._predict_pipeline = [TRANSFORMS.build(copy.deepcopy(n)) for n in kept]
+    return model._predict_pipeline
+
+
+def _dataset_node(cfg: Config) -> dict[str, Any]:
+    """The config of the test (else validation) data set, through wrappers such as RepeatDataset."""
+    for phase in ("test_dataloader", "val_dataloader"):
+        node = (cfg.get(phase) or {}).get("dataset")
+        while node is not None and "dataset" in node:
+            node = node["dataset"]
+        if node is not None:
+            return node
+    return {}

@@ -1,0 +1,234 @@
+"""The command line: ``foveal train|test|predict|config|data|doctor``. tools/*.py are the first words of it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import DictAction
+
+from foveal.errors import FovealError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 when it did what it was asked, 2 with one sentence when the user can mend it.
+
+    Args:
+        argv: Words after ``foveal``; default: those of the process.
+    """
+    arguments = _parser().parse_args(argv)
+    warnings.filterwarnings("ignore", module="mmengine|mmcv|albumentations|timm")
+    try:
+        arguments.run(arguments)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except FovealError as error:
+        if arguments.debug:
+            raise
+        print(f"foveal: {_sentence(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _sentence(error: Exception) -> str:
+    """The message; of an error in a data worker, the one that the worker raised."""
+    text = str(error)
+    if text.startswith("Caught "):
+        found = re.findall(r"^foveal\.errors\.\w+: (.*)", text, flags=re.MULTILINE | re.DOTALL)
+        text = found[-1] if found else text
+    return text.strip()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="foveal", description="Vision backbones and dense prediction for PyTorch.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="override keys of the config: model.backbone.depth=18 train_cfg.max_epochs=2",
+    )
+    running = argparse.ArgumentParser(add_help=False)
+    running.add_argument("--work-dir", help="folder for logs and checkpoints (default: work_dirs/<config name>)")
+    running.add_argument("--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none")
+    # torch.distributed.launch passes it; torchrun sets the environment instead
+    running.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+    def command(name: str, run: Callable[[Any], None], text: str, *parents: argparse.ArgumentParser) -> Any:
+        sub = commands.add_parser(name, help=text, description=text, parents=[common, *parents])
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("train", _train, "Train what a config describes.", options, running)
+    sub.add_argument("config")
+    sub.add_argument(
+        "--resume", nargs="?", const="auto", metavar="auto|CKPT", help="go on from the last, or this, checkpoint"
+    )
+    sub.add_argument("--amp", action="store_true", help="automatic mixed precision")
+    sub.add_argument("--auto-scale-lr", action="store_true", help="scale the learning rate with the batch size")
+
+    sub = command("test", _test, "Evaluate a checkpoint on the config's test data.", options, running)
+    sub.add_argument("config")
+    sub.add_argument("checkpoint")
+    sub.add_argument("--out", help="write predictions: a .json file, or a folder for pictures")
+    sub.add_argument("--show-dir", help="draw ground truth beside prediction into this folder")
+
+    sub = command("predict", _predict, "Predict on image files or folders.", options)
+    sub.add_argument("config")
+    sub.add_argument("checkpoint")
+    sub.add_argument("inputs", nargs="+", help="images or folders of images")
+    sub.add_argument("--out", default="predictions", help="folder for pictures and predictions (default: predictions)")
+    sub.add_argument("--score-thr", type=float, default=0.3, help="draw detections from this score on")
+    sub.add_argument("--device", help="default: cuda where there is one, else cpu")
+
+    sub = commands.add_parser("config", help="Show or compare resolved configs.")
+    inner = sub.add_subparsers(dest="action", required=True, metavar="ACTION")
+    show = inner.add_parser("show", help="every key with the file and line it comes from", parents=[common, options])
+    show.add_argument("config")
+    show.add_argument("--diff", metavar="OTHER", help="show only what differs from this config")
+    show.set_defaults(run=_config_show)
+
+    sub = commands.add_parser("data", help="Check or look at a config's data.")
+    inner = sub.add_subparsers(dest="action", required=True, metavar="ACTION")
+    check = inner.add_parser("check", help="read all of a data set, report every problem", parents=[common, options])
+    browse = inner.add_parser("browse", help="draw transformed samples with their labels", parents=[common, options])
+    for action, run in ((check, _data_check), (browse, _data_browse)):
+        action.add_argument("config")
+        action.add_argument("--phase", choices=("train", "val", "test"), help="default: train; check: all phases")
+        action.set_defaults(run=run)
+    browse.add_argument("--out", default="browse", help="folder for the pictures (default: browse)")
+    browse.add_argument("--count", type=int, default=16, help="how many samples")
+
+    command("doctor", _doctor, "Show versions, devices and what works here.")
+    return parser
+
+
+def _train(a: argparse.Namespace) -> None:
+    from foveal.engine.launch import train
+
+    train(a.config, a.work_dir, a.resume, a.amp, a.auto_scale_lr, a.cfg_options, a.launcher)
+
+
+def _test(a: argparse.Namespace) -> None:
+    from foveal.engine.launch import test
+
+    metrics = test(a.config, a.checkpoint, a.work_dir, a.out, a.show_dir, a.cfg_options, a.launcher)
+    print("\n".join(f"{name}: {value:.4f}" for name, value in metrics.items()))
+
+
+def _predict(a: argparse.Namespace) -> None:
+    import cv2
+
+    from foveal import api
+    from foveal.config import load_config
+    from foveal.engine.prediction_writer import PredictionWriter
+    from foveal.visualization import draw_sample
+
+    model = api.init_model(load_config(a.config, a.cfg_options), a.checkpoint, a.device)
+    writer = PredictionWriter(a.out)
+    for path in _progress(_image_files(a.inputs), "predict"):
+        (sample,) = api.predict(model, path)
+        writer.add([sample])
+        image = cv2.imread(str(path))[:, :, ::-1]
+        picture = draw_sample(image, sample, model.dataset_meta, "pred", a.score_thr)
+        folder = Path(a.out) / "pictures"
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{path.stem}.png"), picture[:, :, ::-1])
+    print(f"{writer.close()}; drawn in {Path(a.out) / 'pictures'}")
+
+
+def _image_files(inputs: Sequence[str]) -> list[Path]:
+    """The images that paths and folders name."""
+    files: list[Path] = []
+    for name in inputs:
+        path = Path(name)
+        if path.is_dir():
+            files += sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise FovealError(f"input {name} does not exist")
+    if not files:
+        raise FovealError(f"no image ({', '.join(IMAGE_SUFFIXES)}) in {', '.join(inputs)}")
+    return files
+
+
+def _config_show(a: argparse.Namespace) -> None:
+    from foveal.config import diff_configs, show_config
+
+    lines = diff_configs(a.config, a.diff, a.cfg_options) if a.diff else show_config(a.config, a.cfg_options)
+    for line in lines:
+        print(line)
+
+
+def _data_check(a: argparse.Namespace) -> None:
+    from foveal.config import load_config
+    from foveal.data.check import check_dataset
+
+    config = load_config(a.config, a.cfg_options)
+    total, seen = 0, []
+    for phase in [a.phase] if a.phase else ["train", "val", "test"]:
+        node = (config.get(f"{phase}_dataloader") or {}).get("dataset")
+        if node is None or node in seen:
+            continue
+        seen.append(node)
+        report = check_dataset(_build_dataset(node), progress=lambda items, phase=phase: _progress(items, phase))
+        for finding in report.findings:
+            print(finding)
+        print(f"{phase}: {report.summary()}")
+        total += len(report.findings)
+    if total:
+        raise FovealError(f"{total} problem{'s' * (total > 1)} found in the data of {a.config}")
+
+
+def _data_browse(a: argparse.Namespace) -> None:
+    from foveal.config import load_config
+    from foveal.visualization.browse import browse_dataset
+
+    config = load_config(a.config, a.cfg_options)
+    phase = a.phase or "train"
+    node = (config.get(f"{phase}_dataloader") or {}).get("dataset")
+    if node is None:
+        raise FovealError(f"{a.config} has no {phase}_dataloader.dataset")
+    dataset = _build_dataset(node)
+    count = min(a.count, len(dataset))
+    browse_dataset(dataset, Path(a.out), _progress(range(count), phase))
+    print(f"{count} samples drawn in {a.out}")
+
+
+def _build_dataset(node: dict[str, Any]) -> Any:
+    from foveal.registry import DATASETS
+
+    dataset = DATASETS.build(node)
+    dataset.full_init()
+    return dataset
+
+
+def _doctor(a: argparse.Namespace) -> None:
+    from foveal.doctor import report
+
+    for line in report():
+        print(line)
+
+
+def _progress(items: Any, text: str) -> Any:
+    """Items with a bar on a terminal, without one elsewhere."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(items, description=text, console=console) if console.is_terminal else items
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""A model and data small enough to train in a second, with every kind of randomness that a resume must restore."""
+
+import os
+import signal
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from torch import nn
+
+from foveal.data.base import Dataset
+from foveal.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
+from mmengine.evaluator import BaseMetric
+
+
+@DATASETS.register_module()
+class ToyDataset(Dataset):
+    METAINFO = {"classes": ("a", "b")}
+
+    def load_data_list(self):
+        return [{"img_path": f"{i}.png", "value": float(i)} for i in range(14)]
+
+
+@TRANSFORMS.register_module()
+class ToyNoise:
+    """Random numbers in the workers."""
+
+    def __call__(self, results):
+        value = torch.full((4,), results["value"] / 14) + torch.as_tensor(np.random.rand(4), dtype=torch.float32)
+        return {"inputs": value, "data_samples": {"img_path": results["img_path"]}}
+
+
+@MODELS.register_module()
+class ToyModel(BaseModel):
+    def __init__(self, poison_at=None):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 1))
+        self.poison_at = poison_at
+        self.calls = 0
+
+    def forward(self, inputs, data_samples=None, mode="tensor"):
+        x = torch.stack(list(inputs))
+        y = self.net(x)
+        if mode == "predict":
+            return [{"score": v} for v in y[:, 0]]
+        self.calls += 1
+        loss = (y[:, 0] - x.sum(1)).square().mean()
+        return {"loss": loss * float("nan") if self.calls == self.poison_at else loss}
+
+
+@METRICS.register_module()
+class ToyMetric(BaseMetric):
+    def process(self, data_batch, data_samples):
+        self.results += [float(s["score"]) for s in data_samples]
+
+    def compute_metrics(self, results):
+        return {"score": sum(results), "count": len(results)}
+
+
+@HOOKS.register_module()
+class KillHook(Hook):
+    """kill -9 this process after an iteration."""
+
+    priority = "LOWEST"
+
+    def __init__(self, at):
+        self.at = at
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter + 1 == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)

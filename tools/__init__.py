@@ -1,0 +1,1 @@
+"""Scripts; each is a few lines over `foveal.cli`."""
