@@ -88,7 +88,7 @@ class CocoMetric(BaseMetric):
         self.ann_file = ann_file
         self.classwise = classwise
         self.proposal_nums = tuple(sorted(proposal_nums))
-        self.iou_thrs = None if iou_thrs is None else np.atleast_1d(iou_thrs)
+        self.iou_thrs = None if iou_thrs is None else np.atleast_1d(iou_thrs).tolist()
         self.metric_items = list(metric_items) if metric_items is not None else list(PRECISIONS)
         self.format_only = format_only
         self.outfile_prefix = outfile_prefix

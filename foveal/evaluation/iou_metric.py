@@ -78,7 +78,7 @@ class IoUMetric(BaseMetric):
         for sample in data_samples:
             pred = sample["pred_sem_seg"]["data"][0]
             if self.output_dir is not None:
-                self._write(sample, pred)
+                self._write(sample, pred, self.output_dir)
             if self.format_only:
                 self.results.append(None)
                 continue
@@ -116,12 +116,13 @@ class IoUMetric(BaseMetric):
         scores.update({f"m{key}": 100 * float(values.nanmean()) for key, values in per_class.items()})
         return scores
 
-    def _write(self, sample: dict[str, Any], pred: Tensor) -> None:
+    @staticmethod
+    def _write(sample: dict[str, Any], pred: Tensor, folder: Path) -> None:
         labels = pred.cpu().numpy().astype(np.uint8)
         if sample.get("reduce_zero_label", False):
             labels = labels + 1
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(self.output_dir / f"{Path(sample['img_path']).stem}.png"), labels)
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{Path(sample['img_path']).stem}.png"), labels)
 
 
 def count_pixels(pred: Tensor, gt: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
