@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -43,8 +43,14 @@ class CheckReport:
         """Number of findings of each kind."""
         return Counter(finding.kind for finding in self.findings)
 
+    def summary(self) -> str:
+        """Return one line: what was looked at and how many findings of each kind there are."""
+        seen = ", ".join(f"{count} {what}" for what, count in self.counts.items() if count) or "nothing"
+        kinds = ", ".join(f"{count} x {kind}" for kind, count in self.by_kind.most_common())
+        return f"{seen} checked; {f'{len(self.findings)} found: {kinds}' if kinds else 'all is well'}"
 
-def check_dataset(dataset: Any, progress: Callable[[int, int], None] | None = None) -> CheckReport:
+
+def check_dataset(dataset: Any, progress: Callable[[list], Iterable] | None = None) -> CheckReport:
     """Read every record, image and mask of a dataset, before anything is filtered or left out.
 
     The kinds of findings: ``dataset`` (it cannot be built), ``missing file``, ``unreadable image`` (truncated ones
@@ -55,7 +61,8 @@ def check_dataset(dataset: Any, progress: Callable[[int, int], None] | None = No
     Args:
         dataset: One of ours, built with ``lazy_init=True`` where its annotations may be so broken that it cannot read
             them, or a wrapper around some (mmengine's ConcatDataset, RepeatDataset).
-        progress: Called with the number of images done and the number of all.
+        progress: Given the list of all that is to be done, returns it as something to go through, such as rich's
+            ``track``, which draws a bar.
 
     Returns:
         The findings; none if all is well.
@@ -69,10 +76,9 @@ def check_dataset(dataset: Any, progress: Callable[[int, int], None] | None = No
         except FovealError as error:
             report.findings.append(Finding("dataset", part.source, str(error)))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for done, found in enumerate(pool.map(lambda job: job(), jobs), 1):
-            report.findings += found
-            if progress is not None:
-                progress(done, len(jobs))
+        running = [pool.submit(job) for job in jobs]
+        for future in running if progress is None else progress(running):
+            report.findings += future.result()
     return report
 
 

@@ -16,3 +16,6 @@ class Finding:
     kind: str
     file: str
     detail: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.kind}: {self.detail}"

@@ -13,6 +13,7 @@ from foveal.data.palette import make_palette
 from foveal.data.samplers import SampleIndex
 from foveal.data.seeding import seeded
 from foveal.errors import ConfigError, DataError
+from foveal.registry import DATASETS
 
 
 class Numbers(Dataset):
@@ -128,6 +129,26 @@ def test_skip_takes_the_next_and_warns_once():
     assert dataset.unreadable_count == 3
     warnings = [line for line in logged if "does not decode" in line]
     assert len(warnings) == 3 and "3.jpg" in warnings[0] and "(1 of 8 unreadable)" in warnings[0]
+
+
+def test_an_image_that_does_not_decode(coco):
+    root, _, _ = coco
+    (root / "images/0002.png").write_bytes(b"not an image")
+    (root / "images/0003.png").unlink()
+    config = {
+        "type": "CocoDataset",
+        "data_root": str(root),
+        "ann_file": "ann.json",
+        "data_prefix": {"img": "images"},
+        "pipeline": [{"type": "LoadImageFromFile"}],
+    }
+    with pytest.raises(DataError, match=r"0002\.png does not decode"):
+        DATASETS.build(config)[1]
+    with pytest.raises(DataError, match=r"0003\.png does not exist"):
+        DATASETS.build(config)[2]
+    dataset = DATASETS.build({**config, "on_error": "skip"})
+    assert dataset[1]["img_id"] == 4 and dataset[1]["img"].shape == (33, 70, 3)
+    assert dataset.unreadable_count == 2
 
 
 def test_skip_counts_over_worker_processes():

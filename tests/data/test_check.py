@@ -34,11 +34,16 @@ def kinds(report):
 
 def test_good_data_have_no_findings(coco, panoptic, mask_folder, class_folders):
     seen = []
+
+    def progress(jobs):
+        seen.append(len(jobs))
+        return jobs
+
     datasets = [coco_dataset(coco[0]), panoptic_dataset(panoptic[0]), folder_dataset(mask_folder)]
     datasets.append(ImageFolder(data_root=str(class_folders)))
-    report = check_dataset(ConcatDataset(datasets[:1]), progress=lambda done, total: seen.append((done, total)))
+    report = check_dataset(ConcatDataset(datasets[:1]), progress=progress)
     assert report.findings == [] and report.counts == Counter(images=4, annotations=5)
-    assert seen == [(i, 4) for i in (1, 2, 3, 4)]
+    assert seen == [4] and report.summary() == "4 images, 5 annotations checked; all is well"
     assert [check_dataset(d).findings for d in datasets] == [[]] * 4
     assert check_dataset(datasets[1]).counts == Counter(images=1, masks=1, annotations=3)
     assert check_dataset(datasets[2]).counts == Counter(images=3, masks=3)
@@ -96,6 +101,8 @@ def test_images(coco):
     assert "annotated as 63x64, is 64x64" in report.findings[2].detail
     assert "cut short" in report.findings[3].detail
     assert report.by_kind["unreadable image"] == 2
+    assert report.summary().endswith("4 found: 2 x unreadable image, 1 x missing file, 1 x image size")
+    assert str(report.findings[0]) == f"{root}/images/0001.png: missing file: the image does not exist"
 
 
 def test_filtered_images_are_checked_too(coco):

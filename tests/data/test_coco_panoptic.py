@@ -44,6 +44,13 @@ def test_png_ids(panoptic):
     assert ids[0, [0, 10, 20, 35]].tolist() == [70000, 300, 5, 0]
 
 
+def test_through_the_loading_transform(panoptic):
+    sample = build(panoptic[0], pipeline=[{"type": "LoadImageFromFile"}, {"type": "LoadPanopticAnnotations"}])[0]
+    assert sample["gt_bboxes"].tolist() == [[0, 0, 10, 32]] and sample["gt_bboxes_labels"].tolist() == [0]
+    assert sample["gt_masks"].sum() == 320
+    assert sample["gt_seg_map"][5, [0, 10, 20, 35]].tolist() == [0, 1, 2, 255]
+
+
 def test_subset_of_classes(panoptic):
     dataset = build(panoptic[0], metainfo={"classes": ["cat", "sky"]})
     assert [s["category"] for s in dataset[0]["segments_info"]] == [0, 1]

@@ -75,6 +75,25 @@ def test_subset_of_known_classes(mask_folder):
         Rooms(data_root=root, data_prefix=prefix, metainfo={"classes": ["trees"]})
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, {0: 0, 1: 1, 2: 2, 255: 255}),
+        ({"reduce_zero_label": True}, {0: 255, 1: 0, 2: 1, 255: 255}),
+        ({"ignore_index": 1}, {0: 0, 1: 255, 2: 2, 255: 255}),
+        ({"ignore_index": 1, "reduce_zero_label": True}, {0: 255, 1: 0, 2: 255, 255: 255}),
+        ({"metainfo": {"classes": ["tree", "wall"]}}, {0: 1, 1: 255, 2: 0, 255: 255}),
+    ],
+)
+def test_labels_through_the_loading_transform(mask_folder, arguments, expected):
+    prefix = {"img_path": "img", "seg_map_path": "ann"}
+    load = [{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"}]
+    dataset = Rooms(data_root=str(mask_folder), data_prefix=prefix, pipeline=load, **arguments)
+    stored = cv2.imread(str(mask_folder / "ann/a.png"), cv2.IMREAD_UNCHANGED)
+    loaded = dataset[0]["gt_seg_map"]
+    assert {old: set(loaded[stored == old].tolist()) for old in expected} == {k: {v} for k, v in expected.items()}
+
+
 def test_ade20k_facts():
     assert len(ADE20K_CLASSES) == len(set(ADE20K_CLASSES)) == len(ADE20K_PALETTE) == 150
     assert (ADE20K_CLASSES[7], ADE20K_CLASSES[149]) == ("bed", "flag")
