@@ -59,6 +59,7 @@ class FCOSHead(BaseModule):
         feat_channels: Channels of the towers.
         stacked_convs: Depth of the towers.
         strides: Pixels between the points, one a level.
+        dcn_on_last_conv: Deformable convolution at the end of the towers; there is none yet: must be False.
         conv_bias: Bias in the towers; ``auto``: only without a norm.
         bbox_coder: Config of how boxes are written as distances.
         conv_cfg: mmcv's convolution config of the towers. None: Conv2d.
@@ -66,7 +67,7 @@ class FCOSHead(BaseModule):
         test_cfg: mmdet's, see `detections`. None: cannot predict.
 
     Raises:
-        ConfigError: If ``regress_ranges`` and ``strides`` differ in length.
+        ConfigError: If ``regress_ranges`` and ``strides`` differ in length, or ``dcn_on_last_conv`` is set.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class FCOSHead(BaseModule):
         feat_channels: int = 256,
         stacked_convs: int = 4,
         strides: Sequence[int] = (4, 8, 16, 32, 64),
+        dcn_on_last_conv: bool = False,
         conv_bias: bool | str = "auto",
         bbox_coder: Options = CODER,
         conv_cfg: Options | None = None,
@@ -95,6 +97,8 @@ class FCOSHead(BaseModule):
         super().__init__(init_cfg=init_cfg)
         if len(regress_ranges) != len(strides):
             raise ConfigError(f"FCOSHead has {len(strides)} strides but {len(regress_ranges)} regress_ranges")
+        if dcn_on_last_conv:
+            raise ConfigError("FCOSHead has no deformable convolution: dcn_on_last_conv must be False")
         self.num_classes = num_classes
         self.regress_ranges = [tuple(pair) for pair in regress_ranges]
         self.center_sampling = center_sampling

@@ -80,9 +80,6 @@ class RetinaHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.num_classes = num_classes
-        self.use_sigmoid_cls = loss_cls.get("use_sigmoid", False)
-        # a softmax has a channel for the background, the last one
-        self.cls_out_channels = num_classes if self.use_sigmoid_cls else num_classes + 1
         self.reg_decoded_bbox = reg_decoded_bbox
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg
@@ -90,6 +87,9 @@ class RetinaHead(BaseModule):
         self.bbox_coder = TASK_UTILS.build(bbox_coder)
         self.loss_cls = MODELS.build(loss_cls)
         self.loss_bbox = MODELS.build(loss_bbox)
+        self.use_sigmoid_cls = self.loss_cls.use_sigmoid
+        # a softmax has a channel for the background, the last one
+        self.cls_out_channels = num_classes if self.use_sigmoid_cls else num_classes + 1
         if train_cfg is not None:
             self.assigner = TASK_UTILS.build(train_cfg["assigner"])
             self.sampler = TASK_UTILS.build(train_cfg.get("sampler") or PSEUDO)

@@ -1,0 +1,221 @@
+"""RetinaHead and FCOSHead: targets against slow formulations, awkward batches, initialisation."""
+
+import math
+
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from foveal.errors import ConfigError
+from foveal.heads.detection import FCOSHead, RetinaHead
+from foveal.heads.detection.fcos_head import centerness_target
+from foveal.structures import DataSample
+
+CLASSES = 3
+SIZES = [(12, 16), (6, 8), (3, 4)]
+STRIDES = [8, 16, 32]
+SHAPE = (96, 128)
+TEST_CFG = {"nms_pre": 50, "score_thr": 0.0, "nms": {"type": "nms", "iou_threshold": 0.5}, "max_per_img": 10}
+FOCAL = {"type": "FocalLoss"}
+
+
+def retina(**options):
+    anchors = {"type": "AnchorGenerator", "scales": [4], "ratios": [0.5, 2.0], "strides": STRIDES}
+    assigner = {"type": "MaxIoUAssigner", "pos_iou_thr": 0.5, "neg_iou_thr": 0.4, "min_pos_iou": 0}
+    train_cfg = {"assigner": assigner, "sampler": {"type": "PseudoSampler"}, "allowed_border": -1, "pos_weight": -1}
+    options = {"loss_cls": FOCAL, "train_cfg": train_cfg, "test_cfg": TEST_CFG, **options}
+    head = RetinaHead(CLASSES, 8, stacked_convs=1, feat_channels=8, anchor_generator=anchors, **options)
+    head.init_weights()
+    return head
+
+
+def fcos(**options):
+    options = {"regress_ranges": ((-1, 24), (24, 48), (48, 1e8)), "test_cfg": TEST_CFG, **options}
+    norm = {"type": "GN", "num_groups": 4}
+    head = FCOSHead(CLASSES, 8, strides=STRIDES, stacked_convs=1, feat_channels=8, norm_cfg=norm, **options)
+    head.init_weights()
+    return head
+
+
+HEADS = {
+    "retina": retina,
+    "retina_softmax": lambda: retina(loss_cls={"type": "CrossEntropyLoss"}),
+    "retina_giou": lambda: retina(reg_decoded_bbox=True, loss_bbox={"type": "GIoULoss"}),
+    "fcos": fcos,
+    "fcos_center": lambda: fcos(
+        center_sampling=True, norm_on_bbox=True, centerness_on_reg=True, dcn_on_last_conv=False
+    ),
+}
+
+
+def feats(count=2):
+    return tuple(torch.randn(count, 8, *size) for size in SIZES)
+
+
+def sample(boxes=(), labels=(), crowds=None, **meta):
+    truth = InstanceData(
+        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), labels=torch.tensor(labels, dtype=torch.long)
+    )
+    meta = {"img_shape": SHAPE, "pad_shape": SHAPE, "scale_factor": (1.0, 1.0), **meta}
+    found = DataSample(gt_instances=truth, metainfo=meta)
+    if crowds is not None:
+        found.ignored_instances = InstanceData(bboxes=torch.tensor(crowds, dtype=torch.float32).reshape(-1, 4))
+    return found
+
+
+NORMAL = sample([[8, 8, 60, 70], [40, 20, 120, 90]], [0, 2])
+EMPTY = sample()
+CROWD = sample(crowds=[[0, 0, 100, 90]])
+PIXEL = sample([[33, 47, 34, 48]], [1])
+ZERO = sample([[20, 20, 20, 20]], [1])
+OUTSIDE = sample([[900, 900, 950, 990]], [1])
+
+
+def total(losses):
+    return sum(sum(x) if isinstance(x, list) else x for x in losses.values())
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize(
+    "batch",
+    [[NORMAL, EMPTY], [EMPTY, CROWD], [PIXEL, CROWD], [ZERO, OUTSIDE], [NORMAL, PIXEL]],
+    ids=["empty", "nothing", "pixel", "degenerate", "normal"],
+)
+def test_awkward_batches(name, batch):
+    head = HEADS[name]()
+    losses = head.loss(feats(), batch)
+    total(losses).backward()
+    assert all(
+        torch.isfinite(x).all() for value in losses.values() for x in (value if isinstance(value, list) else [value])
+    )
+    for key, parameter in head.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), key
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_image_without_boxes_has_no_box_loss(name):
+    losses = HEADS[name]().loss(feats(), [EMPTY, CROWD])
+    assert total({key: value for key, value in losses.items() if key != "loss_cls"}) == 0
+    assert total({"loss_cls": losses["loss_cls"]}) > 0
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_prediction_is_the_same_alone_and_in_a_batch(name):
+    head = HEADS[name]().eval()
+    maps = feats()
+    scaled = sample(scale_factor=(2.0, 0.5))
+    both = head.predict(maps, [NORMAL, scaled])
+    alone = head.predict(tuple(x[1:] for x in maps), [scaled])[0]
+    torch.testing.assert_close(both[1].bboxes, alone.bboxes)
+    assert torch.equal(both[1].labels, alone.labels) and len(alone) == 10
+    raw = head.predict(tuple(x[1:] for x in maps), [scaled], rescale=False)[0]
+    torch.testing.assert_close(raw.bboxes / torch.tensor([2, 0.5, 2, 0.5]), alone.bboxes)
+    assert (raw.bboxes[:, 2] <= SHAPE[1]).all() and (raw.bboxes[:, 3] <= SHAPE[0]).all() and (raw.bboxes >= 0).all()
+
+
+@pytest.mark.parametrize(("head", "name"), [(retina(), "retina_cls"), (fcos(), "conv_cls")])
+def test_initialisation(head, name):
+    layer = getattr(head, name)
+    torch.testing.assert_close(layer.bias, torch.full_like(layer.bias, -math.log(99)))
+    for conv in (layer, head.cls_convs[0].conv, head.reg_convs[0].conv):
+        assert 0.007 < conv.weight.std() < 0.013
+
+
+def test_anchors_outside_the_padded_image_are_ignored():
+    head = retina()
+    torch.nn.init.zeros_(head.retina_cls.weight)
+    maps = feats(1)
+    full = head.loss(maps, [sample()])["loss_cls"]
+    half = head.loss(maps, [sample(pad_shape=(48, 128))])["loss_cls"]
+    for a, b, (height, _) in zip(full, half, SIZES, strict=True):
+        torch.testing.assert_close(b * height, a * math.ceil(height / 2))
+
+
+def test_allowed_border():
+    train_cfg = {"assigner": {"type": "MaxIoUAssigner", "pos_iou_thr": 0.5, "neg_iou_thr": 0.4}, "allowed_border": 0}
+    head = retina(train_cfg=train_cfg)
+    torch.nn.init.zeros_(head.retina_cls.weight)
+    maps = feats(1)
+    losses = head.loss(maps, [sample()])["loss_cls"]
+    (each,) = head.loss_cls(torch.full((1, CLASSES), -math.log(99)), torch.tensor([CLASSES]), reduction_override="none")
+    for level, anchors in zip(losses, head.prior_generator.grid_priors(SIZES), strict=True):
+        inside = (anchors[:, 0] >= 0) & (anchors[:, 1] >= 0) & (anchors[:, 2] < SHAPE[1]) & (anchors[:, 3] < SHAPE[0])
+        torch.testing.assert_close(level, inside.sum() * each.sum())
+
+
+def test_crowd_regions_are_not_background():
+    assigner = {"type": "MaxIoUAssigner", "pos_iou_thr": 0.5, "neg_iou_thr": 0.4, "ignore_iof_thr": 0.5}
+    head, maps = retina(train_cfg={"assigner": assigner}), feats(1)
+    # the image without boxes is background, as mmdet has it; with one box the crowd counts
+    box = {"boxes": [[8, 8, 40, 40]], "labels": [0]}
+    with_crowd = total(head.loss(maps, [sample(**box, crowds=[[50, 0, 128, 96]])]))
+    assert with_crowd < total(head.loss(maps, [sample(**box)]))
+
+
+@pytest.mark.parametrize("name", ["fcos", "fcos_center"])
+def test_fcos_targets_equal_the_slow_rule(name):
+    head = HEADS[name]()
+    batch = [NORMAL, sample([[0, 0, 128, 96], [30, 30, 50, 44], [32, 32, 48, 40]], [0, 1, 2]), EMPTY]
+    points = head.prior_generator.grid_priors(SIZES, with_stride=True)
+    labels, goals = head._targets(points, batch)
+    assert (labels < CLASSES).any(1).tolist() == [True, True, False]
+    for i, image in enumerate(batch):
+        k = 0
+        for level, (low, high) in zip(points, head.regress_ranges, strict=True):
+            for x, y, stride, _ in level.tolist():
+                best = (math.inf, CLASSES, None)
+                for box, label in zip(
+                    image.gt_instances.bboxes.tolist(), image.gt_instances.labels.tolist(), strict=True
+                ):
+                    x1, y1, x2, y2 = box
+                    sides = (x - x1, y - y1, x2 - x, y2 - y)
+                    inside = min(sides) > 0
+                    if head.center_sampling:
+                        cx, cy, reach = (x1 + x2) / 2, (y1 + y2) / 2, 1.5 * stride
+                        inside = max(cx - reach, x1) < x < min(cx + reach, x2) and max(cy - reach, y1) < y < min(
+                            cy + reach, y2
+                        )
+                    area = (x2 - x1) * (y2 - y1)
+                    if inside and low <= max(sides) <= high and area < best[0]:
+                        best = (area, label, [s / stride if head.norm_on_bbox else s for s in sides])
+                assert labels[i, k] == best[1]
+                if best[2] is not None:
+                    assert goals[i, k].tolist() == pytest.approx(best[2])
+                k += 1
+
+
+def test_centerness_by_hand():
+    got = centerness_target(torch.tensor([[4.0, 2, 4, 2], [1, 2, 4, 8], [0, 1, 1, 1]]))
+    torch.testing.assert_close(got, torch.tensor([1.0, 0.25, 0.0]))
+
+
+def test_fcos_output_is_in_pixels_when_predicting():
+    head, maps = HEADS["fcos_center"](), feats(1)
+    training = head.train()(maps)[1]
+    pixels = head.eval()(maps)[1]
+    for a, b, stride in zip(training, pixels, STRIDES, strict=True):
+        torch.testing.assert_close(a * stride, b)
+    # the loss is in strides whatever the mode
+    assert total(head.loss(maps, [NORMAL])) == total(head.train().loss(maps, [NORMAL]))
+
+
+def test_half_precision_inputs_give_finite_losses():
+    for make in HEADS.values():
+        head = make().bfloat16()
+        losses = head.loss(tuple(x.bfloat16() for x in feats()), [NORMAL, EMPTY])
+        assert total(losses).isfinite() and total(losses).dtype == torch.float32
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ConfigError, match="train_cfg"):
+        retina(train_cfg=None).loss(feats(), [NORMAL, EMPTY])
+    with pytest.raises(ConfigError, match="test_cfg"):
+        fcos(test_cfg=None).predict(feats(), [NORMAL, EMPTY])
+    with pytest.raises(ConfigError, match="3 strides, but got 2"):
+        fcos()(feats()[:2])
+    with pytest.raises(ConfigError, match="3 strides, but got 2"):
+        retina().loss(feats()[:2], [NORMAL, EMPTY])
+    with pytest.raises(ConfigError, match="dcn_on_last_conv"):
+        fcos(dcn_on_last_conv=True)
+    with pytest.raises(ConfigError, match="regress_ranges"):
+        fcos(regress_ranges=((-1, 1),))

@@ -1,0 +1,97 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torchvision.ops import box_iou, generalized_box_iou, sigmoid_focal_loss
+
+from foveal.heads.losses import FocalLoss, GIoULoss, IoULoss, L1Loss, SmoothL1Loss
+
+
+def boxes(count):
+    corner = torch.rand(count, 2, dtype=torch.float64) * 20
+    return torch.cat((corner, corner + 1 + torch.rand(count, 2, dtype=torch.float64) * 20), dim=1)
+
+
+@pytest.mark.parametrize(("gamma", "alpha"), [(2.0, 0.25), (1.5, 0.6)])
+def test_focal_equals_torchvision(gamma, alpha):
+    pred = (torch.randn(40, 5, dtype=torch.float64) * 6).requires_grad_()
+    target = torch.randint(0, 6, (40,))
+    onehot = F.one_hot(target, 6)[:, :5].double()
+    loss = FocalLoss(gamma=gamma, alpha=alpha, reduction="none")
+    expected = sigmoid_focal_loss(pred, onehot, alpha, gamma)
+    torch.testing.assert_close(loss(pred, target), expected)
+    torch.testing.assert_close(loss(pred, onehot), expected)
+    weight = torch.rand(40, dtype=torch.float64)
+    got = FocalLoss(gamma=gamma, alpha=alpha, loss_weight=3.0)(pred, target, weight, avg_factor=7)
+    want = 3 * (expected * weight[:, None]).sum() / 7
+    torch.testing.assert_close(got, want, rtol=1e-6, atol=0)
+    for a, b in zip(torch.autograd.grad(got, pred), torch.autograd.grad(want, pred), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-12)
+
+
+def test_focal_of_probabilities():
+    logits, target = torch.randn(30, 4, dtype=torch.float64), torch.randint(0, 5, (30,))
+    got = FocalLoss(activated=True)(logits.sigmoid(), target)
+    torch.testing.assert_close(got, FocalLoss()(logits, target))
+    certain = torch.tensor([[0.0, 1.0]])
+    assert FocalLoss(activated=True)(certain, torch.tensor([0])).isfinite()
+
+
+def test_focal_stays_finite_for_large_logits():
+    pred = torch.tensor([[100.0, -100.0], [-100.0, 100.0]], requires_grad=True)
+    loss = FocalLoss(reduction="sum")(pred, torch.tensor([1, 2]))
+    loss.backward()
+    torch.testing.assert_close(loss.detach(), torch.tensor(0.75 * 100 + 0.25 * 100 + 0.75 * 100))
+    assert pred.grad.isfinite().all()
+
+
+def test_focal_has_no_softmax():
+    with pytest.raises(ValueError, match="use_sigmoid"):
+        FocalLoss(use_sigmoid=False)
+
+
+@pytest.mark.parametrize("mode", ["log", "linear", "square"])
+def test_iou_equals_torchvision(mode):
+    pred, target = boxes(12), boxes(12)
+    iou = box_iou(pred, target).diagonal().clamp(min=1e-6)
+    expected = {"log": -iou.log(), "linear": 1 - iou, "square": 1 - iou**2}[mode]
+    torch.testing.assert_close(IoULoss(mode=mode, reduction="none")(pred, target), expected)
+    weight = torch.rand(12, dtype=torch.float64)
+    got = IoULoss(mode=mode, loss_weight=2.0)(pred, target, weight[:, None].expand(-1, 4), avg_factor=3.0)
+    torch.testing.assert_close(got, 2 * (expected * weight).sum() / 3, rtol=1e-6, atol=0)
+
+
+def test_iou_options():
+    assert IoULoss(linear=True).mode == "linear"
+    with pytest.raises(ValueError, match="cubic"):
+        IoULoss(mode="cubic")
+
+
+def test_giou_equals_torchvision():
+    pred, target = boxes(12), boxes(12)
+    expected = 1 - generalized_box_iou(pred, target).diagonal()
+    torch.testing.assert_close(GIoULoss(reduction="none")(pred, target), expected)
+
+
+@pytest.mark.parametrize("loss", [L1Loss(), SmoothL1Loss(), IoULoss(), GIoULoss()])
+def test_no_boxes_cost_nothing(loss):
+    pred = torch.zeros(0, 4, requires_grad=True)
+    for avg_factor in (None, 1.0):
+        value = loss(pred, torch.zeros(0, 4), avg_factor=avg_factor)
+        value.backward()
+        assert value == 0
+
+
+@pytest.mark.parametrize("loss", [IoULoss(), IoULoss(mode="linear"), GIoULoss()])
+def test_degenerate_boxes_have_finite_gradients(loss):
+    pred = torch.tensor([[5.0, 5, 5, 5], [0, 0, 1, 1], [9, 9, 3, 3]], requires_grad=True)
+    value = loss(pred, torch.tensor([[5.0, 5, 5, 5], [50, 50, 51, 51], [0, 0, 4, 4]]))
+    value.backward()
+    assert value.isfinite() and pred.grad.isfinite().all()
+
+
+def test_absolute_differences():
+    pred, target = torch.tensor([0.0, 1.0, 5.0]), torch.tensor([0.5, 1.0, 2.0])
+    torch.testing.assert_close(L1Loss(loss_weight=2.0)(pred, target), torch.tensor(7.0 / 3))
+    smooth = SmoothL1Loss(beta=1.0, reduction="none")(pred, target)
+    torch.testing.assert_close(smooth, torch.tensor([0.125, 0.0, 2.5]))
+    assert L1Loss()(pred, target, reduction_override="sum") == 3.5
