@@ -5,6 +5,7 @@ from foveal.data.transforms.annotations import FilterAnnotations
 from foveal.data.transforms.crop import CenterCrop, RandomCrop, RandomResizedCrop
 from foveal.data.transforms.formatting import PackInputs
 from foveal.data.transforms.geometric import Pad, RandomFlip
+from foveal.data.transforms.load_panoptic import LoadPanopticAnnotations
 from foveal.data.transforms.loading import LoadAnnotations, LoadImageFromFile
 from foveal.data.transforms.photometric import PhotoMetricDistortion
 from foveal.data.transforms.resize import (
@@ -26,6 +27,7 @@ __all__ = [
     "Flip",
     "LoadAnnotations",
     "LoadImageFromFile",
+    "LoadPanopticAnnotations",
     "MATLABLikeResize",
     "ModCrop",
     "PackInputs",

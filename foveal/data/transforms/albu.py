@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -12,8 +13,8 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from foveal.data.transforms.sample import select_instances
-from foveal.errors import ConfigError
+from foveal.data.transforms.sample import file_of, select_instances
+from foveal.errors import ConfigError, DataError
 from foveal.registry import TRANSFORMS, nearest, unknown_arguments
 
 _INDEX = "instance"  # label field that tells which boxes albumentations kept
@@ -44,10 +45,16 @@ class Albu(BaseTransform):
             raise ConfigError(f"Albu: bbox_params: {problem}")
         bboxes = library.BboxParams(format="pascal_voc", label_fields=[_INDEX], **params)
         self.transforms = transforms
-        self.compose = library.Compose([_build(step) for step in transforms], bbox_params=bboxes)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Got processor for bboxes")  # there may be changes of colour alone
+            self.compose = library.Compose([_build(step) for step in transforms], bbox_params=bboxes)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Transform a sample; sets ``img_shape``."""
+        """Transform a sample; sets ``img_shape``.
+
+        Raises:
+            DataError: If a transform cannot deal with the sample, such as a crop larger than the image.
+        """
         boxes = results.get("gt_bboxes")
         count = 0 if boxes is None else len(boxes)
         targets = {
@@ -61,7 +68,10 @@ class Albu(BaseTransform):
             # Shifted by one, 0 is the ignored label: the zeros that albumentations fills with come out as 255.
             targets["mask"] = results["gt_seg_map"] + np.uint8(1)
         self.compose.set_random_seed(np.random.randint(2**31))
-        changed = self.compose(**targets)
+        try:
+            changed = self.compose(**targets)
+        except Exception as error:  # albumentations' own exceptions share no parent
+            raise DataError(f"Albu: {file_of(results)}: {error}") from error
         self._store(results, changed, boxes is not None)
         return results
 

@@ -58,7 +58,9 @@ def resize_sample(
         backend: ``'cv2'`` or ``'pillow'``, whose bilinear and bicubic filters are antialiased.
     """
     height, width = results["img"].shape[:2]
-    results["img"] = _like(results["img"], mmcv.imresize(results["img"], size, False, interpolation, backend=backend))
+    img = results["img"]
+    flat = img[..., 0] if img.shape[2:] == (1,) else img  # Pillow knows no [H, W, 1]
+    results["img"] = _like(img, mmcv.imresize(flat, size, False, interpolation, backend=backend))
     results["img_shape"] = (size[1], size[0])
     factor = (size[0] / width, size[1] / height)
     before = results.get("scale_factor", (1.0, 1.0))
