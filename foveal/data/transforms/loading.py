@@ -158,7 +158,8 @@ class LoadAnnotations(BaseTransform):
     def _load_seg_map(self, results: dict[str, Any]) -> np.ndarray:
         """Return the label map, uint8 [H, W]."""
         path = results["seg_map_path"]
-        seg = read_image(path, "unchanged", self.imdecode_backend, self.backend_args).squeeze()
+        seg = read_image(path, "unchanged", self.imdecode_backend, self.backend_args)
+        seg = seg[..., 0] if seg.shape[2:] == (1,) else seg
         if seg.ndim != 2:
             raise DataError(f"the label map {path} has {seg.shape[2]} channels; expected one, the class of each pixel")
         if "ori_shape" in results and seg.shape != results["ori_shape"]:

@@ -126,10 +126,8 @@ def test_boxes_follow_their_masks(name, make_sample, boxes_of):
         np.testing.assert_allclose(sample["gt_bboxes"][whole], tight[whole], atol=slack)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [n for n in CONFIGS if not n.startswith("Filter") and n != "RandomCrop-diverse"])
 def test_works_on_a_bare_image(name, make_sample):
-    if name.startswith("Filter") or name == "RandomCrop-diverse":
-        pytest.skip("needs annotations by its nature")
     full = make_sample()
     bare = {key: copy.copy(full[key]) for key in ("img_path", "img", "img_shape", "ori_shape")}
     result = build(name)(bare)
