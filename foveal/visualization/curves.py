@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BOOKKEEPING = {"step", "iter", "epoch", "time", "data_time", "memory"}
+_NOISY = ("loss", "gradient norm")  # drawn smoothed; the others mean what they are
 _SMOOTH_FROM = 60  # points; below, the raw line is readable
 
 
@@ -144,7 +145,7 @@ def _draw(axes: Axes, heading: str, unit: str, curves: dict[str, _Series]) -> No
     for name, curve in sorted(curves.items(), key=lambda item: item[0] != "loss"):
         label = name.removeprefix(f"{heading}/")
         width = 2.0 if name == "loss" else 1.3
-        if len(curve.values) >= _SMOOTH_FROM:
+        if len(curve.values) >= _SMOOTH_FROM and heading in _NOISY:
             (line,) = axes.plot(curve.steps, curve.values, linewidth=0.6, alpha=0.3)
             axes.plot(curve.steps, _smooth(curve.values), linewidth=width, color=line.get_color(), label=label)
         else:
@@ -156,7 +157,7 @@ def _draw(axes: Axes, heading: str, unit: str, curves: dict[str, _Series]) -> No
     axes.spines[["top", "right"]].set_visible(False)
     if heading == "learning rate":
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    if len(curves) > 1 or next(iter(curves)) != heading:
+    if len(curves) > 1:
         axes.legend(fontsize=8, frameon=False)
 
 

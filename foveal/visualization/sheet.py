@@ -101,9 +101,11 @@ def restoration_panel(
     if gt is not None:
         shown["ground truth"], captions["ground truth"] = gt, "ground truth"
     side = max(240, min(pred.shape[0], 480))
-    marked = whole.copy()
-    cv2.rectangle(marked, (x1, y1), (x2 - 1, y2 - 1), (255, 40, 40), max(1, round(whole.shape[0] / 150)))
-    tiles = [_resize(marked, (side, round(side * whole.shape[1] / whole.shape[0])))]
+    zoom = side / whole.shape[0]
+    marked = _resize(whole, (side, round(zoom * whole.shape[1]))).copy()
+    left, top, right, bottom = (round(zoom * value) for value in (x1, y1, x2 - 1, y2 - 1))
+    cv2.rectangle(marked, (left, top), (right, bottom), (255, 40, 40), max(1, side // 150))
+    tiles = [marked]
     for image in shown.values():
         tiles.append(_resize(image[y1:y2, x1:x2], (side, side), cv2.INTER_NEAREST))
     size = max(12, round(side / 18))

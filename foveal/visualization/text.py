@@ -29,7 +29,7 @@ class Text(NamedTuple):
 
 def font_size(shape: tuple[int, ...]) -> int:
     """Return the height of letters, in pixels, that reads well on a picture of ``shape`` (h, w, …)."""
-    return int(np.clip(round(0.025 * max(shape[:2])), 11, 48))
+    return int(np.clip(round(0.022 * max(shape[:2])), 11, 48))
 
 
 def text_width(words: str, size: int) -> int:
