@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor
 
@@ -29,6 +30,8 @@ class Restorer(BaseModel):
         head: Config of the head; ``in_channels`` may be left out.
         neck: Config of the neck.
         pixel_loss: Config of the loss between restored and sharp image, both in [0, 1].
+        upsample_residual: The head makes only what is added to the input, enlarged by repeating its pixels (ABPN,
+            arXiv:2105.09750). A small network then starts near bicubic quality and trains in a fraction of the time.
         data_preprocessor: Config of it. None: RGB in [0, 1].
         init_cfg: mmengine's initialisation.
     """
@@ -39,6 +42,7 @@ class Restorer(BaseModel):
         head: Node,
         neck: Node | None = None,
         pixel_loss: Node = _L1,
+        upsample_residual: bool = False,
         data_preprocessor: Node | None = None,
         init_cfg: Options | list[Options] | None = None,
     ) -> None:
@@ -46,6 +50,7 @@ class Restorer(BaseModel):
         self.backbone, self.neck = build_backbone_and_neck(backbone, neck)
         self.head = build_head(head, self.backbone if self.neck is None else self.neck)
         self.scale = self.head.scale
+        self.upsample_residual = upsample_residual
         self.pixel_loss = MODELS.build(pixel_loss)
 
     def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor") -> Any:
@@ -62,7 +67,8 @@ class Restorer(BaseModel):
         if mode == "predict":
             return self.predict(inputs, data_samples)
         feats = self.backbone(inputs)
-        return self.head(feats if self.neck is None else self.neck(feats))
+        image = self.head(feats if self.neck is None else self.neck(feats))
+        return image + F.interpolate(inputs, scale_factor=self.scale) if self.upsample_residual else image
 
     def loss(self, inputs: Tensor, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
         """Return ``loss_pixel`` of a batch.

@@ -2,5 +2,14 @@
 
 from foveal.zoo.create import create_backbone, create_classifier, list_backbones
 from foveal.zoo.load import load_backbone, load_classifier
+from foveal.zoo.restorers import create_restorer, list_restorers
 
-__all__ = ["create_backbone", "create_classifier", "list_backbones", "load_backbone", "load_classifier"]
+__all__ = [
+    "create_backbone",
+    "create_classifier",
+    "create_restorer",
+    "list_backbones",
+    "list_restorers",
+    "load_backbone",
+    "load_classifier",
+]

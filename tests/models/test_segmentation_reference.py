@@ -18,15 +18,19 @@ def spec(request, recipe):
     return recipe.load(request.param)
 
 
-def build(spec, recipe, dtype, **test_cfg):
+@pytest.fixture(scope="module")
+def state(spec, recipe):
+    return recipe.state_dict(spec, torch.float64)
+
+
+def build(spec, state, dtype, **test_cfg):
     config = copy.deepcopy(spec["config"]["model"])
     config["test_cfg"].update(test_cfg)
-    model = MODELS.build(config)
-    state = recipe.state_dict(spec, dtype)
+    model = MODELS.build(config).to(dtype)
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not missing
     assert not unexpected
-    return model.to(dtype).eval()
+    return model.eval()
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +44,8 @@ def data_sample(spec, recipe):
 
 
 @pytest.fixture(scope="module")
-def model(spec, recipe):
-    return build(spec, recipe, torch.float64)
+def model(spec, state):
+    return build(spec, state, torch.float64)
 
 
 def outputs(model, x, data_sample):
@@ -65,17 +69,17 @@ def test_outputs(spec, recipe, model, data_sample):
     assert max(report.values()) <= 1e-6, report
 
 
-def test_outputs_in_float32(spec, recipe, data_sample):
-    model = build(spec, recipe, torch.float32)
+def test_outputs_in_float32(spec, recipe, state, data_sample):
+    model = build(spec, state, torch.float32)
     x = recipe.tensor_input(spec["inputs"]["x"])
     report = recipe.compare(outputs(model, x, data_sample), whole_only(spec))
     assert max(report.values()) <= 2e-3, report
 
 
-def test_sliding_windows(spec, recipe, model, data_sample):
+def test_sliding_windows(spec, recipe, state, data_sample):
     if "slide" not in spec["extra"]:
         pytest.skip("this fixture pins whole-image inference only")
-    slide = build(spec, recipe, torch.float64, mode="slide", **spec["extra"]["slide"])
+    slide = build(spec, state, torch.float64, mode="slide", **spec["extra"]["slide"])
     x = recipe.tensor_input(spec["inputs"]["x"], torch.float64)
     with torch.no_grad():
         predicted = slide(x, [copy.deepcopy(data_sample)], mode="predict")[0]
