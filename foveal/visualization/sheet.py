@@ -104,7 +104,7 @@ def restoration_panel(
     zoom = side / whole.shape[0]
     marked = _resize(whole, (side, round(zoom * whole.shape[1]))).copy()
     left, top, right, bottom = (round(zoom * value) for value in (x1, y1, x2 - 1, y2 - 1))
-    cv2.rectangle(marked, (left, top), (right, bottom), (255, 40, 40), max(1, side // 150))
+    cv2.rectangle(marked, (left, top), (right, bottom), (255, 40, 40), max(2, side // 120))
     tiles = [marked]
     for image in shown.values():
         tiles.append(_resize(image[y1:y2, x1:x2], (side, side), cv2.INTER_NEAREST))
