@@ -29,7 +29,8 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 def accepted_arguments(target: Any) -> set[str] | None:
     """Return the keyword arguments that ``target`` (a class or function) takes, or None where it takes any.
 
-    A ``**kwargs`` in a class's constructor is followed up the classes it inherits from.
+    A ``**kwargs`` in a class's constructor is followed up the classes it inherits from; one that none of them takes up
+    goes elsewhere, so anything may be meant.
     """
     if not inspect.isclass(target):
         parameters = inspect.signature(target).parameters.values()
@@ -42,7 +43,7 @@ def accepted_arguments(target: Any) -> set[str] | None:
         names |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return names
-    return names if names else None
+    return None
 
 
 def unknown_type(name: str, registry: mm.Registry) -> str:

@@ -81,7 +81,9 @@ def check_config(config: dict[str, Any], origins: dict[Key, Origin]) -> None:
     for key, node, registries in _components(config):
         problem = _problem(key, node, registries)
         if problem is not None:
-            place = origin_of(key, origins)
+            # the line of the wrong argument, else of the type, else of the node
+            wrong = [name for name in node if f"{name!r}" in problem] + ["type"]
+            place = origins.get((*key, wrong[0])) or origin_of(key, origins)
             raise ConfigError(f"{dotted(key)}{f' ({place})' if place else ''}: {problem}")
 
 
@@ -234,8 +236,8 @@ def _overrides_nothing(key: Key, file: ConfigFile, base: dict[str, Any], config:
     if len(key) == 1:
         if name in _RUNNER_KEYS or name in file.used or name.startswith("_"):
             return None
-        known = {str(k) for k in base} | _RUNNER_KEYS
-        return f"overrides nothing and nothing uses it{_hint(name, known)}"
+        near = nearest(name, {str(k) for k in base} | _RUNNER_KEYS, 1)
+        return "overrides nothing and nothing uses it" + (f"; did you mean {near[0]!r}?" if near else "")
     if not parent or name in _arguments_of(here, key[:-1]):
         return None
     if "type" not in here and not nearest(name, map(str, parent), 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     config = _from_file(file)
     foreign = config.get("default_scope", "foveal") != "foveal"
     for finding in _check_chain(file, foreign):
-        print_log(f"config: {finding}", logger="current", level="WARNING")
+        print_log(f"config: {finding}", logger="current", level=logging.WARNING)
     if options:
         check_options(config._cfg_dict, options)
         config.merge_from_dict(options)
@@ -83,11 +84,12 @@ def packaged_config_folders() -> list[Path]:
 
 def _from_file(file: Path) -> Config:
     try:
+        trace(file)  # mmengine's error for bad syntax has no file name
         return Config.fromfile(str(file))
     except SyntaxError as error:
         raise ConfigError(f"{error.filename}:{error.lineno}: {error.msg}") from error
     except FileNotFoundError as error:
-        raise ConfigError(f"{file}: {error.args[0] if error.args else error}") from error
+        raise ConfigError(f"{file}: {error}") from error
     except Exception as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.endswith(".py")]
         inside = [f for f in frames if Path(f.filename).parent == file.parent or f.filename.startswith("<")]

@@ -8,10 +8,10 @@ from foveal.errors import ConfigError
 BASE = """
 norm = dict(type='BN')
 model = dict(
-    type='ImageClassifier',
+    type='EncoderDecoder',
     backbone=dict(type='ResNet', depth=18, norm_cfg=norm),
-    head=dict(type='LinearClsHead', num_classes=3),
-    test_cfg=dict(topk=1),
+    decode_head=dict(type='FCNHead', channels=4, num_classes=3),
+    test_cfg=dict(mode='whole'),
 )
 train_dataloader = dict(
     batch_size=2,
@@ -53,12 +53,12 @@ def test_a_right_config_passes(base):
         ("model = dict(backbone=dict(dept=50))", ["child.py:2", "model.backbone.dept", "'depth'"]),
         ("model = dict(bakbone=dict(depth=50))", ["child.py:2", "model.bakbone", "'backbone'"]),
         ("optm_wrapper = dict(clip_grad=None)", ["child.py:2", "optm_wrapper", "'optim_wrapper'"]),
-        ("model = dict(test_cfg=dict(topkk=1))", ["model.test_cfg.topkk", "'topk'"]),
+        ("model = dict(test_cfg=dict(modee='slide'))", ["model.test_cfg.modee", "'mode'"]),
         ("train_dataloader = dict(batchsize=4)", ["train_dataloader.batchsize", "'batch_size'"]),
         ("train_cfg = dict(max_epoch=4)", ["train_cfg.max_epoch", "'max_epochs'"]),
         ("train_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage')]))",
          ["child.py:2", "train_dataloader.dataset.pipeline.0", "'LoadImage'", "LoadImageFromFile"]),
-        ("custom_hooks = [dict(type='EMAHook', momentun=1)]", ["custom_hooks.0", "'momentun'", "'momentum'"]),
+        ("custom_hooks = [dict(type='CheckInvalidLossHook', interval_=1)]", ["custom_hooks.0", "'interval_'", "'interval'"]),
         ("optim_wrapper = dict(optimizer=dict(type='SDG'))", ["optim_wrapper.optimizer", "'SDG'", "SGD"]),
         ("randomness = dict(sed=1)", ["randomness", "'sed'", "'seed'"]),
         ("model = dict(", ["child.py", "never closed"]),

@@ -8,15 +8,16 @@ import torch
 
 from foveal.engine.checkpoint import load_checkpoint
 
+BY_ITERATION = {
+    "by_epoch=True, max_epochs=4, val_interval=2": "by_epoch=False, max_iters=20, val_interval=7",
+    "milestones=[2], gamma=0.5": "milestones=[8], gamma=0.5, by_epoch=False",
+    '"DefaultSampler", shuffle=True': '"InfiniteSampler", shuffle=True',
+}
+# changes to the toy config's text, options, and the iteration after which the process is killed
 VARIANTS = {
-    "epochs": (["train_dataloader.num_workers=2"], 13, 5),
-    "epochs_persistent": (["train_dataloader.num_workers=1", "train_dataloader.persistent_workers=True"], 9, 5),
-    "iterations": (
-        ["train_cfg.by_epoch=False", "train_cfg.max_iters=20", "train_cfg.val_interval=7"]
-        + ["train_dataloader.sampler.type=InfiniteSampler", "param_scheduler.1.by_epoch=False"],
-        13,
-        None,
-    ),
+    "epochs": ({}, {"train_dataloader.num_workers": 2}, 13),
+    "persistent workers": ({}, {"train_dataloader.num_workers": 1, "train_dataloader.persistent_workers": True}, 9),
+    "iterations": (BY_ITERATION, {}, 13),
 }
 
 
@@ -33,22 +34,22 @@ def losses(work_dir):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_killed_run_resumes_exactly(variant, foveal_command, toy_config, tmp_path):
-    options, kill_at, _ = VARIANTS[variant]
-    config = toy_config
-    if variant == "iterations":
-        config = tmp_path / "by_iteration.py"
-        text = toy_config.read_text().replace("by_epoch=True, max_epochs=4, val_interval=2", "by_epoch=False, max_iters=20, val_interval=7")
-        config.write_text(text.replace("milestones=[2], gamma=0.5", "milestones=[8], gamma=0.5, by_epoch=False").replace('"DefaultSampler", shuffle=True', '"InfiniteSampler", shuffle=True'))
-        options = ["train_dataloader.num_workers=2"]
-    common = ["train", config, "--cfg-options", *options]
-    foveal_command(*common, "--work-dir", tmp_path / "whole")
-    kill = f"custom_hooks=[dict(type='EMAHook'),dict(type='KillHook',at={kill_at})]"
+    changes, options, kill_at = VARIANTS[variant]
+    text = toy_config.read_text()
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    config = tmp_path / "whole.py"
+    config.write_text(text)
     killing = tmp_path / "killing.py"
-    killing.write_text(f"_base_ = [{str(config)!r}]\n{kill}\n")
-    foveal_command("train", killing, "--cfg-options", *options, "--work-dir", tmp_path / "killed", expect=-signal.SIGKILL)
+    killing.write_text(text + f"custom_hooks.append(dict(type='KillHook', at={kill_at}))\n")
+    words = ["--cfg-options", *[f"{k}={v}" for k, v in options.items()]] if options else []
+
+    foveal_command("train", config, "--work-dir", tmp_path / "whole", *words)
+    foveal_command("train", killing, "--work-dir", tmp_path / "killed", *words, expect=-signal.SIGKILL)
     resumed_at = load_checkpoint((tmp_path / "killed" / "last_checkpoint").read_text())["meta"]["iter"]
     assert resumed_at == kill_at - 1  # in the middle: not at the end of an epoch, not at the start
-    foveal_command(*common, "--work-dir", tmp_path / "killed", "--resume")
+    foveal_command("train", config, "--work-dir", tmp_path / "killed", "--resume", *words)
 
     whole, resumed = losses(tmp_path / "whole"), losses(tmp_path / "killed")
     assert sorted(whole) == sorted(resumed) == list(range(1, 21))

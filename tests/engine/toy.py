@@ -5,13 +5,14 @@ import signal
 
 import numpy as np
 import torch
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from torch import nn
 
 from foveal.data.base import Dataset
 from foveal.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
-from mmengine.evaluator import BaseMetric
+from foveal.structures import DataSample
 
 
 @DATASETS.register_module()
@@ -28,7 +29,7 @@ class ToyNoise:
 
     def __call__(self, results):
         value = torch.full((4,), results["value"] / 14) + torch.as_tensor(np.random.rand(4), dtype=torch.float32)
-        return {"inputs": value, "data_samples": {"img_path": results["img_path"]}}
+        return {"inputs": value, "data_samples": DataSample(metainfo={"img_path": results["img_path"]})}
 
 
 @MODELS.register_module()
@@ -43,7 +44,7 @@ class ToyModel(BaseModel):
         x = torch.stack(list(inputs))
         y = self.net(x)
         if mode == "predict":
-            return [{"score": v} for v in y[:, 0]]
+            return [DataSample(metainfo={"score": float(v)}) for v in y[:, 0]]
         self.calls += 1
         loss = (y[:, 0] - x.sum(1)).square().mean()
         return {"loss": loss * float("nan") if self.calls == self.poison_at else loss}
