@@ -48,10 +48,14 @@ class Restorer(BaseModel):
     ) -> None:
         super().__init__(build_data_preprocessor(data_preprocessor or _UNIT_RGB), init_cfg)
         self.backbone, self.neck = build_backbone_and_neck(backbone, neck)
-        self.head = build_head(head, self.backbone if self.neck is None else self.neck)
-        self.scale = self.head.scale
+        self.head: Any = build_head(head, self.backbone if self.neck is None else self.neck)
         self.upsample_residual = upsample_residual
         self.pixel_loss = MODELS.build(pixel_loss)
+
+    @property
+    def scale(self) -> int:
+        """Size of the output divided by that of the input."""
+        return self.head.scale
 
     def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor") -> Any:
         """Run the network.
@@ -61,14 +65,19 @@ class Restorer(BaseModel):
             data_samples: N of them; needed for ``loss``.
             mode: ``tensor`` gives [N, 3, H * scale, W * scale], ``loss`` a dictionary of scalars, ``predict`` data
                 samples with ``pred_img``.
+
+        Raises:
+            ValueError: If ``mode`` is another word.
         """
         if mode == "loss":
-            return self.loss(inputs, data_samples)
+            return self.loss(inputs, data_samples or [])
         if mode == "predict":
             return self.predict(inputs, data_samples)
+        if mode != "tensor":
+            raise ValueError(f"mode must be tensor, loss or predict, got {mode!r}")
         feats = self.backbone(inputs)
         image = self.head(feats if self.neck is None else self.neck(feats))
-        return image + F.interpolate(inputs, scale_factor=self.scale) if self.upsample_residual else image
+        return image + F.interpolate(inputs, scale_factor=float(self.scale)) if self.upsample_residual else image
 
     def loss(self, inputs: Tensor, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
         """Return ``loss_pixel`` of a batch.

@@ -58,9 +58,9 @@ class EncoderDecoder(BaseModel):
             backbone = _with_pretrained(backbone, pretrained)
         self.backbone, self.neck = build_backbone_and_neck(backbone, neck)
         feeder = self.backbone if self.neck is None else self.neck
-        self.decode_head = build_head(decode_head, feeder)
+        self.decode_head: Any = build_head(decode_head, feeder)
         if auxiliary_head is None or isinstance(auxiliary_head, dict | nn.Module):
-            self.auxiliary_head = None if auxiliary_head is None else build_head(auxiliary_head, feeder)
+            self.auxiliary_head: Any = None if auxiliary_head is None else build_head(auxiliary_head, feeder)
         else:
             self.auxiliary_head = nn.ModuleList(build_head(head, feeder) for head in auxiliary_head)
         self.test_cfg = _checked({"mode": "whole", "window_batch": 4, **(test_cfg or {})})
@@ -73,12 +73,17 @@ class EncoderDecoder(BaseModel):
             data_samples: N of them; needed for ``loss``.
             mode: ``tensor`` gives the head's logits [N, K, h, w], ``loss`` a dictionary of scalars, ``predict`` data
                 samples with ``seg_logits`` and ``pred_sem_seg``.
+
+        Raises:
+            ValueError: If ``mode`` is another word.
         """
         if mode == "loss":
-            return self.loss(inputs, data_samples)
+            return self.loss(inputs, data_samples or [])
         if mode == "predict":
             return self.predict(inputs, data_samples)
-        return self.decode_head(self.extract_feat(inputs))
+        if mode == "tensor":
+            return self.decode_head(self.extract_feat(inputs))
+        raise ValueError(f"mode must be tensor, loss or predict, got {mode!r}")
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the feature maps that the heads read, finest first."""

@@ -81,10 +81,9 @@ class DecodeHead(BaseModule):
         init_cfg: Options | list[Options] | None = _INIT,
     ) -> None:
         super().__init__(init_cfg)
-        self._check_inputs(in_channels, in_index, input_transform)
+        self.in_channels = self._input_channels(in_channels, in_index, input_transform)
         self.input_transform = input_transform
         self.in_index = in_index
-        self.in_channels = sum(in_channels) if input_transform == "resize_concat" else in_channels
         self.channels = channels
         self.num_classes = num_classes
         self.out_channels = num_classes if out_channels is None else out_channels
@@ -95,13 +94,14 @@ class DecodeHead(BaseModule):
         self.ignore_index = ignore_index
         self.align_corners = align_corners
         several = isinstance(loss_decode, list | tuple)
-        losses = [MODELS.build(cfg) for cfg in (loss_decode if several else [loss_decode])]
+        losses: list[Any] = [MODELS.build(cfg) for cfg in (loss_decode if several else [loss_decode])]
         self._check_outputs(losses)
-        self.loss_decode = nn.ModuleList(losses) if several else losses[0]
+        self.loss_decode: Any = nn.ModuleList(losses) if several else losses[0]
         self.dropout = nn.Dropout2d(dropout_ratio)
         self.conv_seg = nn.Conv2d(channels, self.out_channels, 1)
 
-    def _check_inputs(self, in_channels: Any, in_index: Any, input_transform: str | None) -> None:
+    def _input_channels(self, in_channels: Any, in_index: Any, input_transform: str | None) -> Any:
+        """Channels of what ``select`` returns: a number, or one a map."""
         name = type(self).__name__
         if input_transform not in (None, "resize_concat", "multiple_select"):
             known = "resize_concat, multiple_select or None"
@@ -112,6 +112,7 @@ class DecodeHead(BaseModule):
                 raise ConfigError(f"{name} reads one feature map: in_channels and in_index are numbers, got {given}")
         elif isinstance(in_channels, int) or isinstance(in_index, int) or len(in_channels) != len(in_index):
             raise ConfigError(f"{name} reads several maps: in_channels and in_index go in pairs, got {given}")
+        return sum(in_channels) if input_transform == "resize_concat" else in_channels
 
     def _check_outputs(self, losses: list[nn.Module]) -> None:
         name = type(self).__name__
