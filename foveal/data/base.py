@@ -143,7 +143,7 @@ class Dataset(BaseDataset):
             ConfigError: If classes or ``indices`` do not fit the data.
             DataError: If a folder or file is missing or wrong, or no sample is left.
         """
-        if self._fully_initialized:
+        if self._fully_initialized:  # type: ignore[has-type]
             return
         self.check_paths()
         self.data_list = self.load_data_list()
@@ -232,7 +232,7 @@ class Dataset(BaseDataset):
             except DataError as error:
                 if self._unreadable is None or self.test_mode:
                     raise
-                self._mark_unreadable(index, error)
+                self._mark_unreadable(self._unreadable, index, error)
                 index = (index + 1) % len(self)
                 continue
             if sample is not None:
@@ -242,10 +242,10 @@ class Dataset(BaseDataset):
             index = self._rand_another()
         raise DataError(f"no usable sample in {self.max_refetch + 1} tries, the last at {index} of {self.source}")
 
-    def _mark_unreadable(self, index: int, error: DataError) -> None:
-        if self._unreadable[index]:
+    def _mark_unreadable(self, marks: torch.Tensor, index: int, error: DataError) -> None:
+        if marks[index]:
             return
-        self._unreadable[index] = True
+        marks[index] = True
         print_log(
             f"{error}; the next readable sample takes its place ({self.unreadable_count} of {len(self)} unreadable)",
             logger="current",

@@ -52,7 +52,7 @@ class CocoDataset(Dataset):
     Other arguments are those of `Dataset`.
     """
 
-    PREFIXES = ("img",)
+    PREFIXES: tuple[str, ...] = ("img",)
 
     cat_ids: list[int]
     cat2label: dict[int, int]

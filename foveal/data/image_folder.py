@@ -30,25 +30,29 @@ def read_class_index(path: str) -> dict[str, str]:
     Raises:
         DataError: If the file is none of these or a folder comes twice.
     """
-    if not path.lower().endswith(".json"):
-        pairs = [(line.split(maxsplit=1) * 2)[:2] for line in read_lines(path)]
+    if path.lower().endswith(".json"):
+        pairs = _class_pairs(read_json(path), path)
     else:
-        content = read_json(path)
-        try:
-            if isinstance(content, list):
-                pairs = [(folder, folder) for folder in content]
-            elif "classes" in content:
-                pairs = [(entry["wnid"], entry["name"]) for entry in content["classes"]]
-            else:
-                pairs = [tuple(content[str(label)]) for label in range(len(content))]
-            pairs = [(str(folder), str(name)) for folder, name in pairs]
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path} is no list of classes that we know: {error!r}") from None
+        lines = [line.split(maxsplit=1) for line in read_lines(path)]
+        pairs = [(words[0], words[-1]) for words in lines]
     folders = dict(pairs)
     if len(folders) != len(pairs):
         twice = [folder for folder, count in Counter(folder for folder, _ in pairs).items() if count > 1]
         raise DataError(f"{path}: {name_some(twice)} comes twice")
     return folders
+
+
+def _class_pairs(content: Any, path: str) -> list[tuple[str, str]]:
+    """Return folder and name of each class in one of the JSON forms."""
+    try:
+        if isinstance(content, list):
+            return [(str(folder), str(folder)) for folder in content]
+        if "classes" in content:
+            return [(entry["wnid"], entry["name"]) for entry in content["classes"]]
+        pairs = [content[str(label)] for label in range(len(content))]
+        return [(folder, name) for folder, name in pairs]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is no list of classes that we know: {error!r}") from None
 
 
 @DATASETS.register_module()
