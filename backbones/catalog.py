@@ -27,6 +27,8 @@ class Variant:
         backbone: Config node of the dense backbone: ``type`` and the variant's arguments.
         trunk: Arguments that turn it into the trunk of the official classification network.
         head: Config node of that network's head; None where there is none.
+        tail_keys: Pattern of the keys that only the classification network has.
+        output_keys: Pattern of the keys that only the dense backbone has.
         convert: ``convert(official, wanted) -> ours``; None where the official keys are ours.
     """
 
@@ -34,6 +36,8 @@ class Variant:
     backbone: Mapping[str, Any]
     trunk: Mapping[str, Any] = field(default_factory=dict)
     head: Mapping[str, Any] | None = None
+    tail_keys: str = ""
+    output_keys: str = ""
     convert: Convert | None = None
 
 
@@ -46,6 +50,8 @@ def register_family(
     *,
     trunk: Mapping[str, Any] | None = None,
     head: Mapping[str, Any] | None = None,
+    tail_keys: str = "",
+    output_keys: str = "",
     convert: Convert | None = None,
 ) -> None:
     """Enter the variants of a family.
@@ -56,6 +62,10 @@ def register_family(
         trunk: Arguments of the class in the official classification network, such as ``output_norm=False``.
         head: Config node of that network's head: a `ClsHead` around the official tail, or `LinearClsHead`.
             ``num_classes`` and ``in_channels`` are filled in.
+        tail_keys: Regular expression that the official keys of the tail begin with, and no key of the backbone: a
+            backbone leaves them out of a classification file.
+        output_keys: The same for the norms of the outputs, which only the dense form has: they are new to a
+            classification file, and left out of a detector's where an output is not asked for.
         convert: Called with the official state dict and with the tensors that our module wants under official names;
             returns a state dict under those names. It may rename, reshape, resize, and drop what is recomputed.
 
@@ -66,4 +76,4 @@ def register_family(
         if name in CATALOG:
             raise ConfigError(f"the backbone {name} is registered twice")
         node = {"type": backbone.__name__, **arguments}
-        CATALOG[name] = Variant(name, node, trunk or {}, head, convert)
+        CATALOG[name] = Variant(name, node, trunk or {}, head, tail_keys, output_keys, convert)

@@ -198,5 +198,7 @@ register_family(
     {f"convnext_{arch}": {"arch": arch} for arch in ARCHS},
     trunk={"output_norm": False, "out_indices": (3,)},
     head={"type": "ClsHead", "tail": {"type": "ConvNeXtTail"}},
+    tail_keys=r"(norm|head)\.",
+    output_keys=r"norm\d\.",
     convert=convert_state_dict,
 )

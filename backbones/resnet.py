@@ -338,4 +338,5 @@ register_family(
     {f"resnet{depth}": {"depth": depth} for depth in ARCHS},
     trunk={"out_indices": (3,), "norm_eval": False},
     head={"type": "LinearClsHead"},
+    tail_keys=r"fc\.",
 )

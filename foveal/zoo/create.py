@@ -11,8 +11,8 @@ from mmengine.logging import MMLogger
 from torch import nn
 
 from foveal.backbones.catalog import CATALOG, Variant
-from foveal.engine.checkpoint import extract_state_dict, load_checkpoint
-from foveal.errors import CheckpointError, ConfigError
+from foveal.engine.checkpoint import extract_state_dict, load_checkpoint, load_state_dict
+from foveal.errors import ConfigError
 from foveal.models.classifier import ImageClassifier
 from foveal.registry import MODELS, accepted_arguments, lookup, nearest, unknown_arguments
 from foveal.zoo.load import load_backbone, load_classifier
@@ -156,26 +156,32 @@ def _initialise(model: nn.Module) -> None:
 def _timm_backbone(name: str, checkpoint: str | Path | None, kwargs: dict[str, Any]) -> nn.Module:
     weights = None
     if checkpoint is not None:
-        channels = {"in_channels": kwargs["in_channels"]} if "in_channels" in kwargs else {}
-        weights = _timm_classifier(name, checkpoint, channels).state_dict()
+        # features_only renames modules and loads leniently: the full network is what can be held to fit
+        whole = _timm_network(name, {"in_channels": kwargs.get("in_channels", 3)})
+        heads = whole.pretrained_cfg.get("classifier") or ()
+        prefixes = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
+        official = extract_state_dict(load_checkpoint(checkpoint))
+        own = {key: value for key, value in whole.state_dict().items() if key.startswith(prefixes)}
+        trunk = {key: value for key, value in official.items() if not key.startswith(prefixes)}
+        load_state_dict(whole, {**own, **trunk}, checkpoint)
+        weights = whole.state_dict()
     return MODELS.build({"type": "TimmBackbone", "model_name": name, "weights": weights, **kwargs})
 
 
 def _timm_classifier(name: str, checkpoint: str | Path | None, kwargs: dict[str, Any]) -> nn.Module:
+    network = _timm_network(name, kwargs)
+    if checkpoint is not None:
+        load_state_dict(network, extract_state_dict(load_checkpoint(checkpoint)), checkpoint)
+    return network
+
+
+def _timm_network(name: str, kwargs: dict[str, Any]) -> nn.Module:
     import timm
 
     if not timm.is_model(name):
         near = nearest(name.partition(".")[0], timm.list_models(), 5)
         raise ConfigError(f"timm has no model {name!r}; nearest names: {', '.join(near) or 'none'}")
-    args = {("in_chans" if key == "in_channels" else key): value for key, value in kwargs.items()}
-    if checkpoint is not None:
-        weights = extract_state_dict(load_checkpoint(checkpoint))
-        args.update(pretrained=True, pretrained_cfg_overlay={"state_dict": weights})
     try:
-        return timm.create_model(name, **args)
+        return timm.create_model(name, **{("in_chans" if k == "in_channels" else k): v for k, v in kwargs.items()})
     except TypeError as error:
         raise ConfigError(f"timm cannot build {name!r} with these arguments: {error}") from error
-    except (RuntimeError, KeyError) as error:
-        if checkpoint is None:
-            raise
-        raise CheckpointError(f"{checkpoint} does not fit timm's {name}: {error}") from error

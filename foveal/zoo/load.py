@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from pathlib import Path
 
 import torch
@@ -12,7 +12,6 @@ from torch import nn
 from foveal.backbones.catalog import CATALOG, StateDict, Variant
 from foveal.engine.checkpoint import extract_state_dict, load_checkpoint, load_state_dict
 from foveal.errors import CheckpointError, FovealError
-from foveal.models.build import build_head
 from foveal.registry import MODELS
 
 PREFIX = "backbone."
@@ -21,7 +20,7 @@ PREFIX = "backbone."
 def load_backbone(backbone: nn.Module, checkpoint: str | Path, variant: Variant | None = None) -> None:
     """Load a backbone from a file of the classification network or of a whole detector or segmentor.
 
-    What the backbone has no use for (the classification head, necks and heads, norms of outputs that are not asked for)
+    What the backbone has no use for (the classification tail, necks and heads, norms of outputs that are not asked for)
     is left out, and output norms that a classification file lacks keep their initial values; both are logged with a
     count. Any other difference is an error.
 
@@ -35,20 +34,21 @@ def load_backbone(backbone: nn.Module, checkpoint: str | Path, variant: Variant 
     """
     variant = variant or _variant_of(backbone)
     official = extract_state_dict(load_checkpoint(checkpoint))
-    of_model = {key.removeprefix(PREFIX): value for key, value in official.items() if key.startswith(PREFIX)}
+    inner = {key.removeprefix(PREFIX): value for key, value in official.items() if key.startswith(PREFIX)}
     own = backbone.state_dict()
-    if of_model:
-        _log(checkpoint, "left out", [key for key in official if not key.startswith(PREFIX)])
-    state = _convert(of_model or official, own, variant)
-    if variant is not None:
-        spare = _all_keys(variant) - own.keys()
-        _log(checkpoint, "left out", [key for key in state if key in spare])
-        state = {key: value for key, value in state.items() if key not in spare}
-        added = own.keys() - _trunk_keys(variant)  # what the dense form has and the classification network has not
-        if not added & state.keys():
-            _log(checkpoint, "not in the file, left at their initial values:", sorted(added))
-            state |= {key: own[key] for key in added}
-    _load(backbone, state, checkpoint, variant, lambda key: key)
+    state = _convert(inner or official, own, variant)
+
+    spare = [key for key in state if key not in own and _only_elsewhere(key, variant)]
+    left_out = spare + ([key for key in official if not key.startswith(PREFIX)] if inner else [])
+    state = {key: value for key, value in state.items() if key not in spare}
+    added = [key for key in own if variant is not None and _begins(variant.output_keys, key)]
+    if added and not any(_begins(variant.output_keys, key) for key in (*state, *spare)):
+        state |= {key: own[key] for key in added}
+    else:
+        added = []
+    _load(backbone, state, checkpoint, variant)
+    _log(checkpoint, "left out:", left_out)
+    _log(checkpoint, "not in the file, left at their initial values:", added)
 
 
 def load_classifier(classifier: nn.Module, checkpoint: str | Path, variant: Variant) -> None:
@@ -64,30 +64,37 @@ def load_classifier(classifier: nn.Module, checkpoint: str | Path, variant: Vari
     """
     official = extract_state_dict(load_checkpoint(checkpoint))
     if any(key.startswith(PREFIX) for key in official):
-        _load(classifier, official, checkpoint, variant, lambda key: key.removeprefix(PREFIX))
+        _load(classifier, official, checkpoint, variant)
         return
-    tail_name = "head.tail." if hasattr(classifier.head, "tail") else "head."
-    places = {key.removeprefix(PREFIX).removeprefix(tail_name): key for key in classifier.state_dict()}
-    wanted = {short: classifier.state_dict()[key] for short, key in places.items()}
-    state = _convert(official, wanted, variant)
-    state = {places.get(key, key): value for key, value in state.items()}
-    _load(classifier, state, checkpoint, variant, lambda key: key.removeprefix(PREFIX).removeprefix(tail_name))
+    own = classifier.state_dict()
+    tail = "head.tail." if hasattr(classifier.head, "tail") else "head."
+    places = {key.removeprefix(PREFIX).removeprefix(tail): key for key in own}
+    state = _convert(official, {name: own[place] for name, place in places.items()}, variant)
+    _load(classifier, {places.get(key, key): value for key, value in state.items()}, checkpoint, variant)
 
 
 def _convert(official: StateDict, wanted: StateDict, variant: Variant | None) -> StateDict:
-    """Official names to ours; counters of batch normalisation, which files of before torch 0.4.1 lack, are added."""
+    """Official names to ours; the counters that batch normalisation had not before torch 0.4.1 are added."""
     state = variant.convert(official, wanted) if variant is not None and variant.convert else official
-    counters = {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}
-    return {**counters, **state} if not counters.keys() & state.keys() else state
+    counter = "num_batches_tracked"
+    missing = {key: value for key, value in wanted.items() if key.endswith(counter) and key not in state}
+    return {**state, **{k: v for k, v in missing.items() if k.replace(counter, "running_mean") in state}}
 
 
-def _load(
-    model: nn.Module, state: StateDict, source: str | Path, variant: Variant | None, short: Callable[[str], str]
-) -> None:
+def _only_elsewhere(key: str, variant: Variant | None) -> bool:
+    """Whether the family's classification tail or its other outputs have this key."""
+    return variant is not None and (_begins(variant.tail_keys, key) or _begins(variant.output_keys, key))
+
+
+def _begins(pattern: str, key: str) -> bool:
+    return bool(pattern) and re.match(pattern, key) is not None
+
+
+def _load(model: nn.Module, state: StateDict, source: str | Path, variant: Variant | None) -> None:
     try:
         load_state_dict(model, state, source)
     except CheckpointError as error:
-        match = _matching_variant({short(key): value for key, value in state.items()}, variant)
+        match = _matching_variant({key.removeprefix(PREFIX): value for key, value in state.items()}, variant)
         hint = f"\nits shapes are those of {match}" if match else ""
         raise CheckpointError(f"{error}{hint}") from error
 
@@ -102,41 +109,14 @@ def _matching_variant(state: StateDict, wanted: Variant | None) -> str | None:
     family = wanted.backbone["type"] if wanted else None
     others = [variant for variant in CATALOG.values() if variant is not wanted]
     for variant in sorted(others, key=lambda v: v.backbone["type"] != family):
-        trunk = _skeleton(variant, with_tail=False)
-        if trunk and all(key in state and state[key].shape == value.shape for key, value in trunk.items()):
+        try:
+            with torch.device("meta"):
+                trunk = MODELS.build({**variant.backbone, **variant.trunk}).state_dict()
+        except (FovealError, RuntimeError, NotImplementedError):  # a family that cannot be built without memory
+            continue
+        if all(key in state and state[key].shape == value.shape for key, value in trunk.items()):
             return variant.name
     return None
-
-
-def _trunk_keys(variant: Variant) -> set[str]:
-    return set(_skeleton(variant, with_tail=False))
-
-
-def _all_keys(variant: Variant) -> set[str]:
-    """Every official key of the classification network and of the full dense backbone."""
-    dense = _on_meta(lambda: MODELS.build(dict(variant.backbone)))
-    return set(_skeleton(variant, with_tail=True)) | (set(dense.state_dict()) if dense is not None else set())
-
-
-def _skeleton(variant: Variant, with_tail: bool) -> StateDict:
-    """Shapes of the official classification network, or of its trunk, under the official names."""
-    trunk = _on_meta(lambda: MODELS.build({**variant.backbone, **variant.trunk}))
-    if trunk is None:
-        return {}
-    state = dict(trunk.state_dict())
-    if with_tail and variant.head is not None:
-        head = _on_meta(lambda: build_head(dict(variant.head or {}), trunk))
-        state |= dict(getattr(head, "tail", head).state_dict()) if head is not None else {}
-    return state
-
-
-def _on_meta(build: Callable[[], nn.Module]) -> nn.Module | None:
-    """Build without memory; None where a family cannot."""
-    try:
-        with torch.device("meta"):
-            return build()
-    except (FovealError, RuntimeError, NotImplementedError):
-        return None
 
 
 def _log(source: str | Path, what: str, keys: list[str]) -> None:
