@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -75,11 +76,8 @@ class PackInputs(BaseTransform):
 
 def _image_to_tensor(image: np.ndarray, to_rgb: bool = False) -> Tensor:
     """Return a contiguous [C, H, W] tensor of an [H, W] or [H, W, C] image."""
-    if image.ndim == 2:
-        image = image[..., None]
-    if to_rgb:
-        image = image[..., ::-1]
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    planes = cv2.split(image)  # several times as fast as transposing
+    return torch.from_numpy(np.stack(planes[::-1] if to_rgb else planes))
 
 
 def _pack_instances(results: dict[str, Any]) -> tuple[InstanceData, InstanceData]:
@@ -92,7 +90,8 @@ def _pack_instances(results: dict[str, Any]) -> tuple[InstanceData, InstanceData
         values = torch.from_numpy(np.ascontiguousarray(results[key]))
         if field == "masks":
             values = values.bool()
-        chosen = torch.ones(len(values), dtype=torch.bool) if flags is None else torch.from_numpy(~flags)
-        valid[field] = values[chosen]
-        ignored[field] = values[~chosen]
+        if flags is None or not flags.any():
+            valid[field], ignored[field] = values, values[:0]
+        else:
+            valid[field], ignored[field] = values[torch.from_numpy(~flags)], values[torch.from_numpy(flags)]
     return valid, ignored

@@ -231,7 +231,8 @@ def decode_masks(
             raise DataError(f"{where} has no mask, which with_mask=True needs")
         else:
             raise DataError(f"{where}: a mask must be a list of polygons or a dict with size and counts, got {mask!r}")
-    return np.ascontiguousarray(mask_utils.decode(rles).transpose(2, 0, 1)), usable
+    columns = mask_utils.decode(rles).T  # [N, W, H] without a copy: the masks come column by column
+    return np.stack([cv2.transpose(mask) for mask in columns]), usable
 
 
 def _image_shape(results: Mapping[str, Any]) -> tuple[int, int]:

@@ -104,18 +104,17 @@ def flip_sample(results: dict[str, Any], direction: str) -> None:
         direction: ``'horizontal'`` (left and right change places), ``'vertical'`` or ``'diagonal'`` (both).
     """
     height, width = results["img"].shape[:2]
-    axes = {"horizontal": (-1,), "vertical": (-2,), "diagonal": (-2, -1)}[direction]
-    for key in ("img", "gt_img"):
+    code = {"horizontal": 1, "vertical": 0, "diagonal": -1}[direction]
+    for key in ("img", "gt_img", "gt_seg_map"):
         if results.get(key) is not None:
-            results[key] = _like(results[key], cv2.flip(results[key], {(-1,): 1, (-2,): 0}.get(axes, -1)))
-    for key in ("gt_masks", "gt_seg_map"):
-        if results.get(key) is not None:
-            results[key] = np.ascontiguousarray(np.flip(results[key], axes))
+            results[key] = _like(results[key], cv2.flip(results[key], code))
+    if results.get("gt_masks") is not None and len(results["gt_masks"]):
+        results["gt_masks"] = np.stack([cv2.flip(mask, code) for mask in results["gt_masks"]])
     if results.get("gt_bboxes") is not None:
         boxes = results["gt_bboxes"].copy()
-        if -1 in axes:
+        if direction != "vertical":
             boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
-        if -2 in axes:
+        if direction != "horizontal":
             boxes[:, [1, 3]] = height - boxes[:, [3, 1]]
         results["gt_bboxes"] = boxes
 
