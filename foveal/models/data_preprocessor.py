@@ -15,7 +15,7 @@ from foveal.registry import MODELS
 
 @MODELS.register_module()
 class DataPreprocessor(BaseDataPreprocessor):
-    """Move, normalise and pad a batch; label maps and masks are padded along.
+    """Move, normalise and pad a batch; while training, label maps and masks are padded along.
 
     Args:
         mean: Per channel, on the scale of the pixels (0 to 255), in the order after ``bgr_to_rgb``. None: no shift.
@@ -67,8 +67,11 @@ class DataPreprocessor(BaseDataPreprocessor):
         samples = data.get("data_samples")
         height, width = self._target_size(images, training)
         inputs = torch.stack([_pad(image, height, width, self.pad_value) for image in images])
-        for sample, image in zip(samples or [], images, strict=True):
-            self._pad_sample(sample, tuple(image.shape[-2:]), (height, width))
+        for sample, image in zip(samples, images, strict=True) if samples is not None else ():
+            self._describe(sample, (image.shape[-2], image.shape[-1]), (height, width))
+            # in evaluation they may have the original image's size, not the network's
+            if training:
+                self._pad_sample(sample, (height, width))
         return {"inputs": inputs, "data_samples": samples}
 
     def _normalise(self, image: Tensor) -> Tensor:
@@ -85,10 +88,13 @@ class DataPreprocessor(BaseDataPreprocessor):
         height, width = (max(s[axis] for s in sizes) for axis in (0, 1))
         return -(-height // divisor) * divisor, -(-width // divisor) * divisor
 
-    def _pad_sample(self, sample: Any, image_shape: tuple[int, int], batch_shape: tuple[int, int]) -> None:
+    @staticmethod
+    def _describe(sample: Any, image_shape: tuple[int, int], batch_shape: tuple[int, int]) -> None:
         sample.set_metainfo({"batch_input_shape": batch_shape, "pad_shape": batch_shape})
         if "img_shape" not in sample:
             sample.set_metainfo({"img_shape": image_shape})
+
+    def _pad_sample(self, sample: Any, batch_shape: tuple[int, int]) -> None:
         if "gt_sem_seg" in sample:
             seg = sample.gt_sem_seg.data
             del sample.gt_sem_seg.data  # PixelData refuses a tensor of another size while the old one is there
@@ -101,8 +107,8 @@ class DataPreprocessor(BaseDataPreprocessor):
 
 
 def _pad(x: Tensor, height: int, width: int, value: float) -> Tensor:
-    """Pad [..., h, w] at the bottom and right."""
-    missing = (0, width - x.shape[-1], 0, height - x.shape[-2])
+    """Pad [..., h, w] at the bottom and right; what is larger, such as truth at the original size, stays."""
+    missing = (0, max(0, width - x.shape[-1]), 0, max(0, height - x.shape[-2]))
     return F.pad(x, missing, value=value) if any(missing) else x
 
 
