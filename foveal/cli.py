@@ -174,6 +174,7 @@ def _config_show(a: argparse.Namespace) -> None:
 def _data_check(a: argparse.Namespace) -> None:
     from foveal.config import load_config
     from foveal.data.check import check_dataset
+    from foveal.registry import DATASETS
 
     config = load_config(a.config, a.cfg_options)
     total, seen = 0, []
@@ -182,7 +183,8 @@ def _data_check(a: argparse.Namespace) -> None:
         if node is None or node in seen:
             continue
         seen.append(node)
-        report = check_dataset(_build_dataset(node), progress=lambda items, phase=phase: _progress(items, phase))
+        # built lazily: what is wrong with the annotations is a finding too, not the end of the check
+        report = check_dataset(DATASETS.build({**node, "lazy_init": True}), progress=lambda items, phase=phase: _progress(items, phase))
         for finding in report.findings:
             print(finding)
         print(f"{phase}: {report.summary()}")
@@ -193,6 +195,7 @@ def _data_check(a: argparse.Namespace) -> None:
 
 def _data_browse(a: argparse.Namespace) -> None:
     from foveal.config import load_config
+    from foveal.registry import DATASETS
     from foveal.visualization.browse import browse_dataset
 
     config = load_config(a.config, a.cfg_options)
@@ -200,18 +203,10 @@ def _data_browse(a: argparse.Namespace) -> None:
     node = (config.get(f"{phase}_dataloader") or {}).get("dataset")
     if node is None:
         raise FovealError(f"{a.config} has no {phase}_dataloader.dataset")
-    dataset = _build_dataset(node)
+    dataset = DATASETS.build(node)
     count = min(a.count, len(dataset))
     browse_dataset(dataset, Path(a.out), _progress(range(count), phase))
     print(f"{count} samples drawn in {a.out}")
-
-
-def _build_dataset(node: dict[str, Any]) -> Any:
-    from foveal.registry import DATASETS
-
-    dataset = DATASETS.build(node)
-    dataset.full_init()
-    return dataset
 
 
 def _doctor(a: argparse.Namespace) -> None:

@@ -26,6 +26,13 @@ class SampleIndex(int):
         self.seed = seed
         return self
 
+    # mmengine's RepeatDataset and ConcatDataset compute the inner data set's index with these
+    def __mod__(self, other: int) -> SampleIndex:
+        return SampleIndex(int(self) % other, self.seed)
+
+    def __sub__(self, other: int) -> SampleIndex:
+        return SampleIndex(int(self) - other, self.seed)
+
 
 def sample_seed(seed: int, epoch: int, position: int) -> int:
     """Return the seed in [0, 2**32) of the sample at ``position`` of ``epoch`` in a run with ``seed``."""

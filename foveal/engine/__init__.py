@@ -3,6 +3,7 @@
 from foveal.engine.checkpoint_hook import CheckpointHook
 from foveal.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from foveal.engine.loss_check_hook import CheckInvalidLossHook
+from foveal.engine.prediction_writer import PredictionWriterHook
 from foveal.engine.progress_hook import ProgressHook
 from foveal.engine.runner import Runner
 
@@ -11,6 +12,7 @@ __all__ = [
     "CheckpointHook",
     "EpochBasedTrainLoop",
     "IterBasedTrainLoop",
+    "PredictionWriterHook",
     "ProgressHook",
     "Runner",
 ]

@@ -1,0 +1,90 @@
+"""Training and testing from the command line: what goes wrong is one sentence and exit code 2."""
+
+import json
+
+import pytest
+import torch
+
+from foveal.engine.checkpoint import load_checkpoint, save_checkpoint
+from foveal.engine.runner import find_last_checkpoint
+from foveal.errors import CheckpointError
+
+
+def error_of(done):
+    lines = done.stderr.strip().splitlines()
+    assert "Traceback" not in done.stderr
+    return lines[-1] if len(lines) == 1 else done.stderr
+
+
+def test_train_test_and_what_goes_wrong(foveal_command, toy_config, tmp_path):
+    """One training, then everything that reads its checkpoint."""
+    work = tmp_path / "run"
+    foveal_command("train", toy_config, "--work-dir", work, "--cfg-options", "train_cfg.max_epochs=2")
+    last = find_last_checkpoint(work)
+    content = torch.load(last)  # weights only
+    assert content["meta"]["dataset_meta"]["classes"] == ("a", "b")
+    assert (content["meta"]["epoch"], content["meta"]["iter"]) == (1, 10)  # after an iteration of the second epoch
+    scalars = [json.loads(line) for line in next(work.glob("*/vis_data/scalars.json")).read_text().splitlines()]
+    assert sum("loss" in s for s in scalars) == 10
+    assert next(work.glob("*/vis_data/scalars.csv")).read_text().count("\n") > 10
+
+    done = foveal_command("test", toy_config, last, "--work-dir", tmp_path / "test")
+    printed = dict(line.split(": ") for line in done.stdout.splitlines() if line.startswith(("score", "count")))
+    assert float(printed["count"]) == 14
+
+    # --resume after the end does nothing and says so
+    again = foveal_command(
+        "train", toy_config, "--work-dir", work, "--resume", "--cfg-options", "train_cfg.max_epochs=2"
+    )
+    assert "resumed from" in again.stdout
+
+    content["meta"]["dataset_meta"]["classes"] = ("a", "c")
+    save_checkpoint(content, tmp_path / "classes.pth")
+    done = foveal_command("test", toy_config, tmp_path / "classes.pth", "--work-dir", tmp_path / "t", expect=2)
+    assert "trained on 2 classes (a, c), the data has 2 (a, b)" in error_of(done)
+
+    content["state_dict"]["net.0.weight"] = torch.zeros(8, 5)
+    save_checkpoint(content, tmp_path / "shape.pth")
+    done = foveal_command("test", toy_config, tmp_path / "shape.pth", "--work-dir", tmp_path / "t", expect=2)
+    assert "net.0.weight is [8, 5] in the file, [8, 4] in the model" in error_of(done)
+
+
+def test_nan_stops_the_run_and_keeps_the_last_checkpoint(foveal_command, toy_config, tmp_path):
+    options = ["--cfg-options", "model.poison_at=8"]
+    done = foveal_command("train", toy_config, "--work-dir", tmp_path / "run", *options, expect=2)
+    assert "iteration 8: loss = nan" in error_of(done)
+    assert ".png" in error_of(done) and "iter_6.pth" in error_of(done)
+    content = load_checkpoint(find_last_checkpoint(tmp_path / "run"))
+    assert content["meta"]["iter"] == 6
+    assert all(t.isfinite().all() for t in content["state_dict"].values() if t.is_floating_point())
+
+
+def test_last_checkpoint_survives_a_moved_folder(tmp_path):
+    assert find_last_checkpoint(tmp_path) is None
+    save_checkpoint({}, tmp_path / "epoch_1.pth")
+    (tmp_path / "last_checkpoint").write_text("/elsewhere/epoch_1.pth")
+    assert find_last_checkpoint(tmp_path) == tmp_path / "epoch_1.pth"
+    (tmp_path / "last_checkpoint").write_text("/elsewhere/epoch_2.pth")
+    with pytest.raises(CheckpointError, match="names /elsewhere/epoch_2"):
+        find_last_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "no_such.py"], "config no_such.py does not exist"),
+        (["train", "CONFIG", "--cfg-options", "optm_wrapper.lr=1"], "did you mean optim_wrapper?"),
+        (["train", "CONFIG", "--cfg-options", "model.type=ToyModell"], "nearest names: ToyModel"),
+        (["train", "CONFIG", "--resume", "gone.pth"], "checkpoint gone.pth does not exist"),
+        (["train", "CONFIG", "--launcher", "pytorch"], "needs torchrun"),
+        (["test", "CONFIG", "gone.pth", "--out", "x.txt"], "--out x.txt: expected a .json file"),
+    ],
+)
+def test_bad_usage(words, message, foveal_command, toy_config, tmp_path):
+    words = [str(toy_config) if w == "CONFIG" else w for w in words]
+    done = foveal_command(*words, *([] if words[1] == "no_such.py" else ["--work-dir", tmp_path]), expect=2)
+    assert message in error_of(done)
+
+
+def test_debug_shows_the_traceback(foveal_command):
+    assert "Traceback" in foveal_command("train", "no_such.py", "--debug", expect=1).stderr
