@@ -60,15 +60,15 @@ def _scales_and_shape(
     size: Sequence[int], scale: float | Sequence[float] | None, output_shape: Sequence[int] | None
 ) -> tuple[tuple[float, float], tuple[int, int]]:
     """Return the scale and the output size of both dimensions from whichever the caller gave."""
-    if (scale is None) == (output_shape is None):
-        raise ConfigError(f"imresize: give scale or output_shape, got scale={scale!r}, output_shape={output_shape!r}")
-    if scale is not None:
-        pair = (scale, scale) if isinstance(scale, (int, float)) else tuple(scale)
+    if scale is not None and output_shape is None:
+        pair = tuple(scale) if isinstance(scale, Sequence) else (scale, scale)
         if len(pair) != 2 or min(pair) <= 0:
             raise ConfigError(f"imresize: scale must be one or two positive numbers, got {scale!r}")
         return (pair[0], pair[1]), (math.ceil(size[0] * pair[0]), math.ceil(size[1] * pair[1]))
-    height, width = output_shape
-    return (height / size[0], width / size[1]), (height, width)
+    if output_shape is not None and scale is None:
+        height, width = output_shape
+        return (height / size[0], width / size[1]), (height, width)
+    raise ConfigError(f"imresize: give scale or output_shape, got scale={scale!r}, output_shape={output_shape!r}")
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ class RandomCrop(BaseTransform):
     Instances whose box is outside are removed. An image smaller than the window keeps its size.
 
     Args:
-        crop_size: (h, w) in pixels, or as a share of the image for the relative types; one integer means both.
+        crop_size: (h, w) in pixels, or as a share of the image for the relative types; one number means both.
         crop_type: ``'absolute'``; ``'absolute_range'``: both edges drawn from [crop_size[0], crop_size[1]];
             ``'relative'``; ``'relative_range'``: shares drawn from [crop_size, 1].
         allow_negative_crop: Accept a crop without any box. Otherwise the sample is given up (None), and the dataset
@@ -57,7 +57,7 @@ class RandomCrop(BaseTransform):
 
     def __init__(
         self,
-        crop_size: int | Sequence[int] | Sequence[float],
+        crop_size: float | Sequence[float],
         crop_type: str = "absolute",
         allow_negative_crop: bool = False,
         recompute_bbox: bool = False,
@@ -66,13 +66,14 @@ class RandomCrop(BaseTransform):
         ignore_index: int = 255,
     ) -> None:
         check_choice("RandomCrop", "crop_type", crop_type, _CROP_TYPES)
+        pair = tuple(crop_size) if isinstance(crop_size, Sequence) else (crop_size, crop_size)
         if crop_type.startswith("absolute"):
-            crop_size = pair_of_ints("RandomCrop", "crop_size", crop_size)
-        elif len(crop_size) != 2 or not all(0 < share <= 1 for share in crop_size):
+            pair_of_ints("RandomCrop", "crop_size", pair)
+        elif len(pair) != 2 or not all(0 < share <= 1 for share in pair):
             raise ConfigError(f"RandomCrop: crop_size must be two shares in (0, 1] for {crop_type}, got {crop_size!r}")
-        if crop_type == "absolute_range" and crop_size[0] > crop_size[1]:
+        if crop_type == "absolute_range" and pair[0] > pair[1]:
             raise ConfigError(f"RandomCrop: crop_size must be (smallest, largest) for {crop_type}, got {crop_size!r}")
-        self.crop_size = crop_size
+        self.crop_size: tuple[Any, ...] = pair
         self.crop_type = crop_type
         self.allow_negative_crop = allow_negative_crop
         self.recompute_bbox = recompute_bbox
@@ -101,7 +102,7 @@ class RandomCrop(BaseTransform):
     def _draw_size(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Return the (h, w) of the window for an image of ``shape``."""
         if self.crop_type == "absolute":
-            return self.crop_size
+            return self.crop_size[0], self.crop_size[1]
         if self.crop_type == "absolute_range":
             low, high = self.crop_size
             height, width = (np.random.randint(min(edge, low), min(edge, high) + 1) for edge in shape)
@@ -184,8 +185,9 @@ class RandomResizedCrop(BaseTransform):
     def _draw(self, shape: tuple[int, int]) -> Window:
         height, width = shape
         low, high = self.aspect_ratio_range
+        smallest, largest = self.crop_ratio_range
         for _ in range(self.max_attempts):
-            area = np.random.uniform(*self.crop_ratio_range) * height * width
+            area = np.random.uniform(smallest, largest) * height * width
             aspect = math.exp(np.random.uniform(math.log(low), math.log(high)))
             crop = (round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect)))
             if 0 < crop[0] <= height and 0 < crop[1] <= width:

@@ -43,8 +43,8 @@ class PhotoMetricDistortion(BaseTransform):
         """Change the colours of ``img``, BGR on the scale 0 to 255."""
         contrast_last, brighten, contrast, saturate, turn, swap = np.random.randint(2, size=6)
         delta = np.random.uniform(-self.brightness_delta, self.brightness_delta)
-        factor = np.random.uniform(*self.contrast_range)
-        saturation = np.random.uniform(*self.saturation_range)
+        factor = np.random.uniform(self.contrast_range[0], self.contrast_range[1])
+        saturation = np.random.uniform(self.saturation_range[0], self.saturation_range[1])
         hue = np.random.uniform(-self.hue_delta, self.hue_delta)
         order = np.random.permutation(3)
 
@@ -67,7 +67,6 @@ class PhotoMetricDistortion(BaseTransform):
 def _shift_colours(img: np.ndarray, saturation: float, hue: float) -> np.ndarray:
     """Scale the saturation and turn the hue (degrees) of a float32 BGR image."""
     hsv = cv2.cvtColor(img, cv2.COLOR_BGR2HSV)
-    hsv[..., 1] *= saturation
-    if hue:
-        hsv[..., 0] = np.mod(hsv[..., 0] + np.float32(hue), 360)
+    hsv[..., 0] = np.mod(hsv[..., 0] + np.float32(hue), 360)
+    hsv[..., 1] = hsv[..., 1] * np.float32(saturation)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)

@@ -61,7 +61,10 @@ class Resize(BaseTransform):
         check_choice(name, "backend", backend, BACKENDS)
         check_choice(name, "interpolation", interpolation, INTERPOLATIONS)
         self.scale = pair_of_ints(name, "scale", scale) if scale is not None else None
-        self.scale_factor = (scale_factor,) * 2 if isinstance(scale_factor, (int, float)) else scale_factor
+        factors = (scale_factor,) * 2 if isinstance(scale_factor, (int, float)) else tuple(scale_factor or (1.0, 1.0))
+        if len(factors) != 2 or min(factors) <= 0:
+            raise ConfigError(f"{name}: scale_factor must be one or two positive numbers, got {scale_factor!r}")
+        self.scale_factor = factors
         self.keep_ratio = keep_ratio
         self.clip_object_border = clip_object_border
         self.backend = backend
@@ -75,7 +78,8 @@ class Resize(BaseTransform):
         """Resize a sample to ``scale`` (w, h) in place of the configured one; None: by ``scale_factor``."""
         height, width = results["img"].shape[:2]
         if scale is None:
-            scale = (int(width * self.scale_factor[0] + 0.5), int(height * self.scale_factor[1] + 0.5))
+            by_width, by_height = self.scale_factor
+            scale = max(int(width * by_width + 0.5), 1), max(int(height * by_height + 0.5), 1)
         size = fit_size((width, height), scale, self._rounding) if self.keep_ratio else scale
         resize_sample(results, size, self.interpolation, self.clip_object_border, self.backend)
         results["scale"] = scale
@@ -194,7 +198,7 @@ class RandomResize(BaseTransform):
 
     def __init__(
         self,
-        scale: Sequence[int] | Sequence[Sequence[int]],
+        scale: Sequence[Any],
         ratio_range: Sequence[float] | None = None,
         resize_type: str = "Resize",
         keep_ratio: bool = False,

@@ -155,8 +155,8 @@ def boxes_inside(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def boxes_of_masks(masks: np.ndarray) -> np.ndarray:
     """Return the tight boxes, float32 [N, 4], of masks uint8 [N, H, W]; zeros for an empty mask."""
     boxes = np.zeros((len(masks), 4), dtype=np.float32)
-    for box, columns, rows in zip(boxes, masks.any(axis=1), masks.any(axis=2), strict=True):
-        x, y = np.flatnonzero(columns), np.flatnonzero(rows)
+    for box, mask in zip(boxes, masks, strict=True):
+        x, y = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
         if len(x):
             box[:] = x[0], y[0], x[-1] + 1, y[-1] + 1
     return boxes

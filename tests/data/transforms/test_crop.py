@@ -101,6 +101,8 @@ def test_random_resized_crop(make_sample):
     [
         dict(crop_size=(0, 4)),
         dict(crop_size=(2, 2), crop_type="relative"),
+        dict(crop_size=2, crop_type="relative_range"),
+        dict(crop_size=0.5),
         dict(crop_size=(9, 4), crop_type="absolute_range"),
         dict(crop_size=(4, 4), crop_type="abs"),
     ],

@@ -79,6 +79,7 @@ def test_random_sizes_cover_their_range():
     [
         (dict(type="Resize"), "give scale"),
         (dict(type="Resize", scale=(4, 0)), "positive integers"),
+        (dict(type="Resize", scale_factor=(1.0, 2.0, 3.0)), "positive numbers"),
         (dict(type="Resize", scale=8, interpolation="cubic"), "bicubic"),
         (dict(type="Resize", scale=8, keep_aspect=True), "keep_ratio"),
         (dict(type="RandomResize", scale=(8, 8)), "ratio_range"),
