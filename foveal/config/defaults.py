@@ -22,7 +22,6 @@ def apply_defaults(config: Config) -> None:
         config.default_hooks.setdefault(name, dict(hook))
     if config.get("visualizer") is None:
         config.visualizer = {"type": "Visualizer"}
-    config.visualizer.setdefault("name", "visualizer")
     backends = list(config.visualizer.get("vis_backends") or [])
     present = {backend["type"] for backend in backends}
     config.visualizer.vis_backends = backends + [dict(b) for b in _SCALARS if b["type"] not in present]
