@@ -110,8 +110,12 @@ class IoUMetric(BaseMetric):
         per_class = class_scores(torch.stack(results).sum(0), self.metrics, self.beta, self.nan_to_num)
         overall = per_class.pop("aAcc")
         classes = list(self.dataset_meta["classes"])
-        rows = [[name, *(100 * float(per_class[key][i]) for key in per_class)] for i, name in enumerate(classes)]
-        logger.info("scores by class, in percent:\n" + render_table(["class", *per_class], rows, digits=2))
+        occurring = [i for i in range(len(classes)) if any(torch.isfinite(values[i]) for values in per_class.values())]
+        rows = [[classes[i], *(100 * float(values[i]) for values in per_class.values())] for i in occurring]
+        logger.info(
+            f"scores by class, in percent, of the {len(rows)} of {len(classes)} classes that occur:\n"
+            + render_table(["class", *per_class], rows, digits=2)
+        )
         scores = {"aAcc": 100 * float(overall)}
         scores.update({f"m{key}": 100 * float(values.nanmean()) for key, values in per_class.items()})
         return scores
