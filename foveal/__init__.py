@@ -1,6 +1,8 @@
 """Foveal: vision backbones and dense prediction. The model folders at the repository's top level are sub-packages."""
 
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -8,3 +10,26 @@ __version__ = "0.1.0"
 _HERE = Path(__file__).resolve().parent
 if not (_HERE / "backbones" / "__init__.py").is_file():
     __path__.append(str(_HERE.parent))
+
+if TYPE_CHECKING:
+    from foveal.api import init_model, load_checkpoint, predict
+    from foveal.zoo import create_backbone, create_classifier, create_restorer, list_backbones, list_restorers
+
+__all__ = [
+    "create_backbone",
+    "create_classifier",
+    "create_restorer",
+    "init_model",
+    "list_backbones",
+    "list_restorers",
+    "load_checkpoint",
+    "predict",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what a user calls when it is first asked for: ``import foveal`` alone costs nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module 'foveal' has no attribute {name!r}")
+    home = "foveal.api" if name in ("init_model", "load_checkpoint", "predict") else "foveal.zoo"
+    return getattr(import_module(home), name)

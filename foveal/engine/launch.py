@@ -115,7 +115,12 @@ def _prepare(path: str | Path, work_dir: str | None, options: dict[str, Any] | N
     if launcher == "pytorch" and not torch.cuda.is_available() and not torch.distributed.is_initialized():
         # mmengine selects a CUDA device first; a group that exists already it takes as it is
         torch.distributed.init_process_group("gloo")
-        config.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "broadcast_buffers": False}
+        config.model_wrapper_cfg = {
+            "type": "MMDistributedDataParallel",
+            "broadcast_buffers": False,
+            "device_ids": None,
+            "find_unused_parameters": config.get("find_unused_parameters", False),
+        }
     return config
 
 
