@@ -41,7 +41,7 @@ class Resize(BaseTransform):
         interpolation: Of the image; label maps and masks take the nearest pixel.
 
     Raises:
-        ConfigError: If both or neither of ``scale`` and ``scale_factor`` are given, or a value is unknown.
+        ConfigError: If neither ``scale`` nor ``scale_factor`` is given, or a value is unknown.
     """
 
     _rounding = 0.5

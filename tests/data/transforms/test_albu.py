@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,13 @@ def test_mistakes_are_explained(step, message):
 def test_unknown_bbox_params_are_explained():
     with pytest.raises(ConfigError, match="min_visibility"):
         Albu([], bbox_params=dict(min_visible=0.1))
+
+
+def test_it_travels_to_worker_processes(make_sample):
+    transform = Albu([dict(type="Affine", rotate=(-20, 20)), dict(type="RandomGamma")])
+    copied = pickle.loads(pickle.dumps(transform))
+    results = []
+    for each in (transform, copied):
+        np.random.seed(5)
+        results.append(each(make_sample()))
+    assert np.array_equal(results[0]["img"], results[1]["img"])
