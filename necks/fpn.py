@@ -69,7 +69,7 @@ class FPN(BaseModule):
         self.num_outs = num_outs
         self.start_level = start_level
         self.end_level = len(self.in_channels) if end_level == -1 else end_level + 1
-        self.add_extra_convs = "on_input" if add_extra_convs is True else add_extra_convs
+        self.extra_source = _extra_source(add_extra_convs)
         self.relu_before_extra_convs = relu_before_extra_convs
         self.upsample_cfg = dict(upsample_cfg)
         self._check()
@@ -84,9 +84,9 @@ class FPN(BaseModule):
         self.fpn_convs = nn.ModuleList(
             [ConvModule(out_channels, out_channels, 3, padding=1, norm_cfg=norm_cfg, **shared) for _ in used]
         )
-        if self.add_extra_convs:
+        if self.extra_source is not None:
             for i in range(num_outs - len(used)):
-                channels = used[-1] if i == 0 and self.add_extra_convs == "on_input" else out_channels
+                channels = used[-1] if i == 0 and self.extra_source == "on_input" else out_channels
                 extra = ConvModule(channels, out_channels, 3, stride=2, padding=1, norm_cfg=norm_cfg, **shared)
                 self.fpn_convs.append(extra)
 
@@ -109,14 +109,16 @@ class FPN(BaseModule):
         for i in range(len(laterals) - 1, 0, -1):
             laterals[i - 1] = laterals[i - 1] + self._upsample(laterals[i], laterals[i - 1])
         outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals, strict=False)]
-        source = {"on_input": used[-1], "on_lateral": laterals[-1]}.get(self.add_extra_convs, outs[-1])
+        sources = {"on_input": used[-1], "on_lateral": laterals[-1]}
+        source = sources.get(self.extra_source or "on_output", outs[-1])
         for i in range(len(outs), self.num_outs):
-            if not self.add_extra_convs:
+            if self.extra_source is None:
                 source = F.max_pool2d(source, 1, stride=2)
-            else:
-                source = self.fpn_convs[i](source)
+                outs.append(source)
+                continue
+            source = self.fpn_convs[i](source)
             outs.append(source)
-            if self.add_extra_convs and self.relu_before_extra_convs:
+            if self.relu_before_extra_convs:
                 source = F.relu(source)
         return tuple(outs)
 
@@ -127,8 +129,6 @@ class FPN(BaseModule):
 
     def _check(self) -> None:
         """Refuse arguments that contradict each other."""
-        if self.add_extra_convs not in (False, *EXTRA_SOURCES):
-            raise ConfigError(f"FPN add_extra_convs is a bool or one of {EXTRA_SOURCES}, got {self.add_extra_convs!r}")
         if not 0 <= self.start_level < self.end_level <= len(self.in_channels):
             raise ConfigError(
                 f"FPN levels {self.start_level} to {self.end_level - 1} are not among the "
@@ -139,3 +139,13 @@ class FPN(BaseModule):
             raise ConfigError(f"FPN with end_level {self.end_level - 1} uses {used} maps: num_outs is {self.num_outs}")
         if self.num_outs < used:
             raise ConfigError(f"FPN uses {used} maps but num_outs is {self.num_outs}")
+
+
+def _extra_source(option: bool | str) -> str | None:
+    """Where the extra maps are convolved from; None: they are pooled."""
+    if option is False:
+        return None
+    source = "on_input" if option is True else option
+    if source not in EXTRA_SOURCES:
+        raise ConfigError(f"FPN add_extra_convs is a bool or one of {', '.join(EXTRA_SOURCES)}, got {option!r}")
+    return source

@@ -8,16 +8,14 @@ from typing import Any
 import torch
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
-from torch import Tensor, nn
+from torch import Tensor
 
 from foveal.errors import DataError
-from foveal.models.build import Node, build_backbone_and_neck, build_head
+from foveal.models.build import Node, build_backbone_and_neck, build_data_preprocessor, build_head
 from foveal.registry import MODELS
 from foveal.structures import DataSample
 
 Options = dict[str, Any]
-
-PREPROCESSOR = {"type": "DetDataPreprocessor"}
 
 
 @MODELS.register_module(name=["SingleStageDetector", "RetinaNet", "FCOS"])
@@ -45,11 +43,9 @@ class SingleStageDetector(BaseModel):
         data_preprocessor: Node | None = None,
         init_cfg: Options | list[Options] | None = None,
     ) -> None:
-        if not isinstance(data_preprocessor, nn.Module):
-            data_preprocessor = MODELS.build(data_preprocessor or PREPROCESSOR)
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        super().__init__(build_data_preprocessor(data_preprocessor), init_cfg)
         self.backbone, self.neck = build_backbone_and_neck(backbone, neck)
-        self.bbox_head = build_head(bbox_head, self.neck or self.backbone, train_cfg=train_cfg, test_cfg=test_cfg)
+        self.bbox_head: Any = build_head(bbox_head, self.neck or self.backbone, train_cfg=train_cfg, test_cfg=test_cfg)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the feature maps that the head reads.
@@ -72,15 +68,15 @@ class SingleStageDetector(BaseModel):
             The head's raw outputs; a dict of losses; or ``data_samples`` with ``pred_instances``.
 
         Raises:
-            ValueError: If ``mode`` is another word.
+            ValueError: If ``mode`` is another word, or the samples are missing.
         """
-        if mode == "loss":
-            return self.loss(inputs, data_samples)
-        if mode == "predict":
-            return self.predict(inputs, data_samples)
         if mode == "tensor":
             return self.bbox_head(self.extract_feat(inputs))
-        raise ValueError(f"mode must be tensor, loss or predict, got {mode!r}")
+        if mode not in ("loss", "predict"):
+            raise ValueError(f"mode must be tensor, loss or predict, got {mode!r}")
+        if data_samples is None:
+            raise ValueError(f"mode {mode!r} needs data_samples")
+        return self.loss(inputs, data_samples) if mode == "loss" else self.predict(inputs, data_samples)
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor | list[Tensor]]:
         """Return the head's losses.

@@ -46,8 +46,11 @@ class AnchorGenerator:
         centers: Sequence[Sequence[float]] | None = None,
         center_offset: float = 0.0,
     ) -> None:
-        octave = octave_base_scale is not None and scales_per_octave is not None
-        if octave == (scales is not None):
+        if octave_base_scale is not None and scales_per_octave is not None:
+            octave = [octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
+        else:
+            octave = []
+        if bool(octave) == (scales is not None):
             raise ConfigError("AnchorGenerator takes either scales or octave_base_scale with scales_per_octave")
         if centers is not None and center_offset != 0:
             raise ConfigError("AnchorGenerator takes either centers or center_offset")
@@ -56,11 +59,11 @@ class AnchorGenerator:
         for name, given in (("base_sizes", sizes), ("centers", centers)):
             if given is not None and len(given) != len(self.strides):
                 raise ConfigError(f"AnchorGenerator has {len(self.strides)} strides but {len(given)} {name}")
-        if octave:
-            scales = [octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
         offsets = centers if centers is not None else [(center_offset * size, center_offset * size) for size in sizes]
         points = zip(sizes, offsets, strict=True)
-        self.base_anchors = [_base_anchors(size, scales, ratios, scale_major, center) for size, center in points]
+        self.base_anchors = [
+            _base_anchors(size, scales or octave, ratios, scale_major, center) for size, center in points
+        ]
         self._cache = SizeCache()
 
     @property

@@ -137,6 +137,8 @@ def test_without_a_neck_the_head_reads_the_backbone():
     assert model.neck is None and len(model(torch.zeros(1, 3, 64, 64))[0]) == 1
 
 
-def test_unknown_mode_is_refused():
+def test_wrong_calls_are_refused():
+    with pytest.raises(ValueError, match="needs data_samples"):
+        build(FCOS)(torch.zeros(1, 3, 64, 64), mode="predict")
     with pytest.raises(ValueError, match="train"):
         build(FCOS)(torch.zeros(1, 3, 64, 64), mode="train")
