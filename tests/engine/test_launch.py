@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 
+from foveal.cli import _sentence, main
 from foveal.engine.checkpoint import load_checkpoint, save_checkpoint
 from foveal.engine.runner import find_last_checkpoint
-from foveal.errors import CheckpointError
+from foveal.errors import CheckpointError, ConfigError, DataError
 
 
 def error_of(done):
@@ -80,11 +81,24 @@ def test_last_checkpoint_survives_a_moved_folder(tmp_path):
         (["test", "CONFIG", "gone.pth", "--out", "x.txt"], "--out x.txt: expected a .json file"),
     ],
 )
-def test_bad_usage(words, message, foveal_command, toy_config, tmp_path):
+def test_bad_usage(words, message, toy_config, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(toy_config.parent))
     words = [str(toy_config) if w == "CONFIG" else w for w in words]
-    done = foveal_command(*words, *([] if words[1] == "no_such.py" else ["--work-dir", tmp_path]), expect=2)
-    assert message in error_of(done)
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--work-dir", str(tmp_path)])
+    assert end.value.code == 2
+    errors = capsys.readouterr().err.strip()
+    assert message in errors and "\n" not in errors
 
 
-def test_debug_shows_the_traceback(foveal_command):
-    assert "Traceback" in foveal_command("train", "no_such.py", "--debug", expect=1).stderr
+def test_debug_raises(tmp_path):
+    with pytest.raises(ConfigError, match=r"no_such\.py"):
+        main(["train", "no_such.py", "--debug", "--work-dir", str(tmp_path)])
+
+
+def test_an_error_in_a_worker_is_one_sentence():
+    text = (
+        "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        '  File "x.py", line 1, in f\nfoveal.errors.DataError: image a.jpg does not decode\n'
+    )
+    assert _sentence(DataError(text)) == "image a.jpg does not decode"
