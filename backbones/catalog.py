@@ -61,7 +61,7 @@ def register_family(
         variants: From the name a user types to the class's arguments. Smallest first: lists keep this order.
         trunk: Arguments of the class in the official classification network, such as ``output_norm=False``.
         head: Config node of that network's head: a `ClsHead` around the official tail, or `LinearClsHead`.
-            ``num_classes`` and ``in_channels`` are filled in.
+            ``num_classes`` (1000) and ``in_channels`` are filled in.
         tail_keys: Regular expression that the official keys of the tail begin with, and no key of the backbone: a
             backbone leaves them out of a classification file.
         output_keys: The same for the norms of the outputs, which only the dense form has: they are new to a

@@ -135,7 +135,7 @@ class ConvNeXt(BaseModule):
         maps = []
         for i in range(self.out_indices[-1] + 1):
             x = self.downsample_layers[i](x)
-            for block in self.stages[i]:
+            for block in self.stages[i].children():
                 x = run(block, x, self.with_cp)
             if i in self.out_indices:
                 maps.append(getattr(self, f"norm{i}")(x) if self.output_norm else x)

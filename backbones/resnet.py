@@ -63,7 +63,7 @@ class BasicBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     @property
-    def last_norm(self) -> nn.Module:
+    def last_norm(self) -> Any:
         """The norm that closes the branch."""
         return getattr(self, self.norm2_name)
 
@@ -118,7 +118,7 @@ class Bottleneck(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     @property
-    def last_norm(self) -> nn.Module:
+    def last_norm(self) -> Any:
         """The norm that closes the branch."""
         return getattr(self, self.norm3_name)
 

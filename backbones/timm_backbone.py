@@ -73,8 +73,8 @@ class TimmBackbone(BaseModule):
         if weights is not None:
             args.update(pretrained=True, pretrained_cfg_overlay={"state_dict": dict(weights)})
         self.model_name = model_name
-        self.timm_model = _build(model_name, args)
-        info = self.timm_model.feature_info
+        self.timm_model: Any = _build(model_name, args)
+        info: Any = self.timm_model.feature_info
         self.in_channels = in_channels
         self.out_indices = tuple(info.out_indices)
         self.out_channels = tuple(info.channels())
@@ -107,7 +107,7 @@ class TimmBackbone(BaseModule):
         return self
 
 
-def _build(name: str, args: dict[str, Any]) -> nn.Module:
+def _build(name: str, args: dict[str, Any]) -> Any:
     import timm
 
     if not timm.is_model(name):
@@ -126,7 +126,7 @@ def _build(name: str, args: dict[str, Any]) -> nn.Module:
     raise ConfigError(f"timm cannot build {name!r} with these arguments: {problem}") from problem
 
 
-def _modules_up_to(model: nn.Module, name: str, level: int) -> list[nn.Module]:
+def _modules_up_to(model: Any, name: str, level: int) -> list[nn.Module]:
     """The modules that come, in the order of registration, up to the one that gives timm's feature ``level``."""
     if level < 0:
         return []

@@ -19,8 +19,8 @@ class ImageClassifier(BaseModel):
 
     Args:
         backbone: Config node or built module.
-        neck: Config node, built module or None.
         head: Config node or built module; its ``in_channels`` may be left out.
+        neck: Config node, built module or None.
         data_preprocessor: Config node; None: images arrive as a tensor that is ready.
         init_cfg: mmengine's.
 
@@ -34,15 +34,15 @@ class ImageClassifier(BaseModel):
     def __init__(
         self,
         backbone: Node,
+        head: Node,
         neck: Node | None = None,
-        head: Node = {"type": "LinearClsHead"},  # noqa: B006
         data_preprocessor: Node | None = None,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         preprocessor = MODELS.build(data_preprocessor) if isinstance(data_preprocessor, dict) else data_preprocessor
         super().__init__(preprocessor, init_cfg)
         self.backbone, self.neck = build_backbone_and_neck(backbone, neck)
-        self.head = build_head(head, self.backbone if self.neck is None else self.neck)
+        self.head: Any = build_head(head, self.backbone if self.neck is None else self.neck)
         reads = getattr(self.head, "reads", "forward")
         if reads != "forward" and (self.neck is not None or not hasattr(self.backbone, reads)):
             name = type(self.backbone).__name__

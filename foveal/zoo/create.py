@@ -120,7 +120,7 @@ def classifier_nodes(variant: Variant, arguments: dict[str, Any]) -> dict[str, d
     if variant.head is None:
         raise ConfigError(f"{variant.name} has no classification network; create_backbone builds it")
     backbone = {**variant.backbone, **variant.trunk}
-    head = {**variant.head}
+    head = {"num_classes": 1000, **variant.head}
     nodes = [backbone, head]
     if "tail" in head:
         head["tail"] = {**head["tail"]}
@@ -142,7 +142,7 @@ def classifier_nodes(variant: Variant, arguments: dict[str, Any]) -> dict[str, d
     return {"backbone": backbone, "head": head}
 
 
-def _initialise(model: nn.Module) -> None:
+def _initialise(model: Any) -> None:
     """Apply every part's ``init_cfg`` without mmengine's line for each parameter."""
     logger = MMLogger.get_current_instance()
     level = logger.level
@@ -175,7 +175,7 @@ def _timm_classifier(name: str, checkpoint: str | Path | None, kwargs: dict[str,
     return network
 
 
-def _timm_network(name: str, kwargs: dict[str, Any]) -> nn.Module:
+def _timm_network(name: str, kwargs: dict[str, Any]) -> Any:
     import timm
 
     if not timm.is_model(name):

@@ -41,8 +41,9 @@ def load_backbone(backbone: nn.Module, checkpoint: str | Path, variant: Variant 
     spare = [key for key in state if key not in own and _only_elsewhere(key, variant)]
     left_out = spare + ([key for key in official if not key.startswith(PREFIX)] if inner else [])
     state = {key: value for key, value in state.items() if key not in spare}
-    added = [key for key in own if variant is not None and _begins(variant.output_keys, key)]
-    if added and not any(_begins(variant.output_keys, key) for key in (*state, *spare)):
+    outputs = variant.output_keys if variant is not None else ""
+    added = [key for key in own if _begins(outputs, key)]
+    if added and not any(_begins(outputs, key) for key in (*state, *spare)):
         state |= {key: own[key] for key in added}
     else:
         added = []

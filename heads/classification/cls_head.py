@@ -35,8 +35,8 @@ class ClsHead(BaseModule):
     def __init__(
         self,
         tail: Config,
-        num_classes: int = 1000,
-        in_channels: int | Sequence[int] | None = None,
+        num_classes: int,
+        in_channels: int | Sequence[int],
         in_index: int | Sequence[int] = -1,
         loss: Config = {"type": "CrossEntropyLoss", "loss_weight": 1.0},  # noqa: B006
         topk: int | Sequence[int] = (1,),
@@ -80,8 +80,8 @@ class LinearClsHead(BaseModule):
 
     def __init__(
         self,
-        num_classes: int = 1000,
-        in_channels: int | None = None,
+        num_classes: int,
+        in_channels: int,
         loss: Config = {"type": "CrossEntropyLoss", "loss_weight": 1.0},  # noqa: B006
         topk: int | Sequence[int] = (1,),
         cal_acc: bool = False,
