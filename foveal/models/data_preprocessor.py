@@ -88,9 +88,10 @@ class DataPreprocessor(BaseDataPreprocessor):
         height, width = (max(s[axis] for s in sizes) for axis in (0, 1))
         return -(-height // divisor) * divisor, -(-width // divisor) * divisor
 
-    @staticmethod
-    def _describe(sample: Any, image_shape: tuple[int, int], batch_shape: tuple[int, int]) -> None:
-        sample.set_metainfo({"batch_input_shape": batch_shape, "pad_shape": batch_shape})
+    def _describe(self, sample: Any, image_shape: tuple[int, int], batch_shape: tuple[int, int]) -> None:
+        # mmdet's pad_shape: the image's own size rounded up; anchors beyond it belong to no image
+        pad_shape = tuple(-(-side // self.pad_size_divisor) * self.pad_size_divisor for side in image_shape)
+        sample.set_metainfo({"batch_input_shape": batch_shape, "pad_shape": pad_shape})
         if "img_shape" not in sample:
             sample.set_metainfo({"img_shape": image_shape})
 
