@@ -2,7 +2,20 @@
 
 from foveal.backbones.convnext import ConvNeXt, ConvNeXtTail
 from foveal.backbones.espcn import ESPCN
+from foveal.backbones.hornet import HorNet
+from foveal.backbones.inceptionnext import InceptionNeXt, InceptionNeXtTail
 from foveal.backbones.resnet import ResNet, ResNetV1c, ResNetV1d
 from foveal.backbones.timm_backbone import TimmBackbone
 
-__all__ = ["ESPCN", "ConvNeXt", "ConvNeXtTail", "ResNet", "ResNetV1c", "ResNetV1d", "TimmBackbone"]
+__all__ = [
+    "ESPCN",
+    "ConvNeXt",
+    "ConvNeXtTail",
+    "HorNet",
+    "InceptionNeXt",
+    "InceptionNeXtTail",
+    "ResNet",
+    "ResNetV1c",
+    "ResNetV1d",
+    "TimmBackbone",
+]
