@@ -138,7 +138,7 @@ def _predict(a: argparse.Namespace) -> None:
     writer = PredictionWriter(a.out)
     for path in _progress(_image_files(a.inputs), "predict"):
         (sample,) = api.predict(model, path)
-        writer.add([sample])
+        writer.add([sample], model.dataset_meta.get("cat_ids"))
         image = cv2.imread(str(path))[:, :, ::-1]
         picture = draw_sample(image, sample, model.dataset_meta, "pred", a.score_thr)
         folder = Path(a.out) / "pictures"
@@ -184,7 +184,9 @@ def _data_check(a: argparse.Namespace) -> None:
             continue
         seen.append(node)
         # built lazily: what is wrong with the annotations is a finding too, not the end of the check
-        report = check_dataset(DATASETS.build({**node, "lazy_init": True}), progress=lambda items, phase=phase: _progress(items, phase))
+        report = check_dataset(
+            DATASETS.build({**node, "lazy_init": True}), progress=lambda items, phase=phase: _progress(items, phase)
+        )
         for finding in report.findings:
             print(finding)
         print(f"{phase}: {report.summary()}")

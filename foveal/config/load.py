@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 
 from foveal.config.check import check_config, check_options, check_overrides
 from foveal.config.defaults import apply_defaults
-from foveal.config.origin import Key, Origin, read_config_file, trace
+from foveal.config.origin import OPTIONS, Key, Origin, read_config_file, trace
 from foveal.errors import ConfigError
 from foveal.registry import nearest
 
@@ -51,7 +51,7 @@ def trace_with_options(path: Path, options: dict[str, Any] | None) -> dict[Key, 
     origins = trace(path)
     for name in options or {}:
         key: Key = tuple(int(p) if p.isdigit() else p for p in name.split("."))
-        origins[key] = Origin("--cfg-options", 0)
+        origins[key] = Origin(OPTIONS, 0)
     return origins
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 Key = tuple[str | int, ...]
+OPTIONS = "--cfg-options"
+"""The file of an `Origin` on the command line."""
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ class PredictionWriter:
             if "pred_instances" in sample:
                 labels = sample.pred_instances.labels
                 ids = cat_ids if cat_ids is not None else range(1, int(labels.max()) + 2 if len(labels) else 1)
-                self.records += detections_to_json([sample], list(ids))
+                self.records += detections_to_json([sample.to_dict()], list(ids))
             if "pred_label" in sample:
                 score = float(sample.pred_score.max())
                 self.records.append(
@@ -81,7 +81,7 @@ class PredictionWriter:
 
     def close(self) -> str:
         """Write what was collected; return a sentence that says what and where."""
-        if not self.records:
+        if self.pictures and not self.records:
             return f"{self.pictures} pictures in {self.out}"
         path = self.out if self.out.suffix else self.out / "predictions.json"
         with replacing(path) as temporary:

@@ -41,8 +41,10 @@ class ProgressHook(Hook):
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Advance the training bar."""
+        if self.bar is None:
+            return  # reading the loss would wait for the device
         loss = (outputs or {}).get("loss")
-        text = "train" if loss is None else f"train loss {float(loss):.3f}"
+        text = "train" if loss is None else f"train loss {float(loss.detach()):.3f}"
         self._advance("train", text, runner.iter + 1, runner.max_iters)
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:

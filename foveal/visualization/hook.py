@@ -106,7 +106,7 @@ def source_image(sample: DataSample, network_input: torch.Tensor) -> np.ndarray:
         sample: With ``img_path``.
         network_input: uint8 [3, H, W], BGR, or [1, H, W].
     """
-    if "pred_img" not in sample and "img_path" in sample:
+    if "pred_img" not in sample and sample.get("img_path"):
         image = cv2.imread(str(sample.img_path), cv2.IMREAD_COLOR)
         if image is not None:
             return np.ascontiguousarray(image[..., ::-1])

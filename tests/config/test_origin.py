@@ -68,6 +68,14 @@ def test_every_shown_line_has_its_place(tmp_path):
     assert "[8, 11]" in steps and steps.endswith("grandparent.py:5")
 
 
+def test_what_foveal_fills_in_is_called_default(tmp_path):
+    write(tmp_path)
+    (tmp_path / "hooks.py").write_text("default_hooks = dict(logger=dict(type='LoggerHook', interval=5))")
+    places = {line.split(" = ")[0]: line.rpartition("# ")[2] for line in show_config(tmp_path / "hooks.py")}
+    assert places["default_hooks.logger.interval"].endswith("hooks.py:1")
+    assert places["default_hooks.loss_check.type"] == places["visualizer.type"] == "default"
+
+
 def test_diff_lists_only_differences(tmp_path):
     write(tmp_path)
     lines = list(diff_configs(tmp_path / "grandparent.py", tmp_path / "parent.py"))
