@@ -123,14 +123,14 @@ def pick_for_detector(instances: Json) -> set[int]:
 
 
 def pick_for_segmentor(panoptic: Json) -> set[int]:
-    """Return the images in which every class that occurs has at least 1% of the pixels."""
+    """Return the images in which every class that occurs has at least 2% of the pixels."""
     sizes = {image["id"]: image["width"] * image["height"] for image in panoptic["images"]}
     picked = set()
     for annotation in panoptic["annotations"]:
         areas: dict[int, int] = defaultdict(int)
         for segment in annotation["segments_info"]:
             areas[segment["category_id"]] += segment["area"]
-        if min(areas.values()) >= 0.01 * sizes[annotation["image_id"]]:
+        if min(areas.values()) >= 0.02 * sizes[annotation["image_id"]]:
             picked.add(annotation["image_id"])
     return picked
 
