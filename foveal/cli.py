@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import sys
 import warnings
@@ -54,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=_OptionAction,
         metavar="KEY=VALUE",
         help="override keys of the config: model.backbone.depth=18 train_cfg.max_epochs=2",
     )
@@ -111,6 +112,22 @@ def _parser() -> argparse.ArgumentParser:
 
     command("doctor", _doctor, "Show versions, devices and what works here.")
     return parser
+
+
+class _OptionAction(DictAction):
+    """``KEY=VALUE`` words to a dict; values are Python literals where they can be, else as mmengine reads them."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        options = dict(getattr(namespace, self.dest, None) or {})
+        for word in values:
+            key, equals, value = word.partition("=")
+            if not equals:
+                parser.error(f"argument {option_string}: expected KEY=VALUE, got {word!r}")
+            try:
+                options[key] = ast.literal_eval(value)
+            except (ValueError, SyntaxError):
+                options[key] = self._parse_iterable(value)
+        setattr(namespace, self.dest, options)
 
 
 def _train(a: argparse.Namespace) -> None:

@@ -2,9 +2,11 @@
 
 from foveal.zoo.create import create_backbone, create_classifier, list_backbones
 from foveal.zoo.load import load_backbone, load_classifier
+from foveal.zoo.pretrained import Pretrained
 from foveal.zoo.restorers import create_restorer, list_restorers
 
 __all__ = [
+    "Pretrained",
     "create_backbone",
     "create_classifier",
     "create_restorer",
