@@ -24,13 +24,16 @@ from foveal.registry import nearest
 # Wrappers of official releases, the averaged weights first where a release has both.
 WRAPPERS = ("state_dict", "model", "params_ema", "params", "model_state_dict", "state_dict_ema", "model_ema", "module")
 
+POINTER = "last_checkpoint"
+"""The text file in a run's folder that names its newest checkpoint."""
+
 
 def load_checkpoint(source: str | Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
     """Read a checkpoint without running code from it.
 
     Args:
         source: Path of a .pth/.pt/.bin file of torch.save or of a .safetensors file, an http(s) URL (downloaded once
-            into the cache), or ``torchvision://resnet50`` as in mmdet's configs.
+            into the cache), ``torchvision://resnet50`` as in mmdet's configs, or the ``last_checkpoint`` of a run.
         map_location: Device of the tensors.
 
     Returns:
@@ -43,6 +46,8 @@ def load_checkpoint(source: str | Path, map_location: str | torch.device = "cpu"
     path = _local_file(str(source))
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist{_neighbours(path)}")
+    if path.name == POINTER:
+        path = pointed_to(path)
     if path.suffix == ".safetensors":
         return _load_safetensors(path, map_location)
     try:
@@ -53,6 +58,20 @@ def load_checkpoint(source: str | Path, map_location: str | torch.device = "cpu"
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"checkpoint {path} holds a {type(checkpoint).__name__}, expected a dict of tensors")
     return checkpoint
+
+
+def pointed_to(pointer: Path) -> Path:
+    """Return the checkpoint that the text file ``pointer`` names.
+
+    Raises:
+        CheckpointError: If there is no such file, neither at the path nor, in a moved folder, beside ``pointer``.
+    """
+    path = Path(pointer.read_text().strip())
+    candidates = [path if path.is_absolute() else pointer.parent / path, pointer.parent / path.name]
+    found = next((c for c in candidates if c.is_file()), None)
+    if found is None:
+        raise CheckpointError(f"{pointer} names {path}, which does not exist")
+    return found
 
 
 def extract_state_dict(checkpoint: Mapping[str, Any], prefer_ema: bool = False) -> dict[str, Tensor]:

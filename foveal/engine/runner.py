@@ -205,16 +205,8 @@ def find_last_checkpoint(work_dir: str | Path) -> Path | None:
     Raises:
         CheckpointError: If the file that it names is gone.
     """
-    pointer = Path(work_dir) / "last_checkpoint"
-    if not pointer.is_file():
-        return None
-    path = Path(pointer.read_text().strip())
-    # a moved run folder keeps its checkpoints beside the pointer
-    candidates = [path if path.is_absolute() else pointer.parent / path, pointer.parent / path.name]
-    found = next((c for c in candidates if c.is_file()), None)
-    if found is None:
-        raise CheckpointError(f"{pointer} names {path}, which does not exist")
-    return found
+    pointer = Path(work_dir) / ckpt.POINTER
+    return ckpt.pointed_to(pointer) if pointer.is_file() else None
 
 
 def check_classes(content: dict[str, Any], dataset: Any, source: str | Path) -> None:

@@ -86,6 +86,15 @@ def test_files_that_are_no_checkpoints(tmp_path, content, words):
         ckpt.load_checkpoint(path)
 
 
+def test_the_pointer_of_a_run_is_followed(tmp_path):
+    ckpt.save_checkpoint({"state_dict": {"w": torch.ones(2)}}, tmp_path / "iter_2.pth")
+    (tmp_path / "last_checkpoint").write_text("/moved/away/iter_2.pth")
+    assert ckpt.load_checkpoint(tmp_path / "last_checkpoint")["state_dict"]["w"].tolist() == [1, 1]
+    (tmp_path / "iter_2.pth").unlink()
+    with pytest.raises(CheckpointError, match="which does not exist"):
+        ckpt.load_checkpoint(tmp_path / "last_checkpoint")
+
+
 def test_missing_file_names_its_neighbours(tmp_path):
     torch.save({}, tmp_path / "epoch_1.pth")
     with pytest.raises(CheckpointError, match=r"epoch_2\.pth does not exist; .*epoch_1\.pth"):
