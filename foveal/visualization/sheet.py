@@ -51,7 +51,7 @@ def picture_sheet(
         RGB uint8 [H, W, 3].
     """
     width, height = cell_size
-    size = max(12, round(width / 26))
+    size = int(np.clip(round(width / 26), 12, 24))
     gap = size
     columns = max(len(row) for row in rows)
     total = columns * width + (columns + 1) * gap
