@@ -70,14 +70,14 @@ def predict(
     Raises:
         DataError: A file is missing or does not decode.
     """
-    several = isinstance(images, Sequence) and not isinstance(images, (str, Path, np.ndarray))
-    items: list[Any] = list(images) if several else [images]
-    pipeline = _pipeline(model)
+    items: list[Any] = [images] if isinstance(images, (str, Path, np.ndarray)) else list(images)
+    network: Any = model
+    pipeline = _pipeline(network)
     results: list[DataSample] = []
     with torch.no_grad():
         for start in range(0, len(items), batch_size):
             batch = [_prepare(pipeline, item) for item in items[start : start + batch_size]]
-            results += model.test_step(pseudo_collate(batch))
+            results += network.test_step(pseudo_collate(batch))
     return results
 
 
@@ -98,7 +98,7 @@ def _prepare(pipeline: list[Any], image: str | Path | np.ndarray) -> dict[str, A
     return results
 
 
-def _pipeline(model: nn.Module) -> list[Any]:
+def _pipeline(model: Any) -> list[Any]:
     """The steps of the test pipeline that need no annotation, built once for a model."""
     if not hasattr(model, "_predict_pipeline"):
         nodes = _dataset_node(model.cfg).get("pipeline")

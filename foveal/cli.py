@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,18 +146,20 @@ def _test(a: argparse.Namespace) -> None:
 
 def _predict(a: argparse.Namespace) -> None:
     import cv2
+    import numpy as np
 
     from foveal import api
     from foveal.config import load_config
     from foveal.engine.prediction_writer import PredictionWriter
     from foveal.visualization import draw_sample
 
-    model = api.init_model(load_config(a.config, a.cfg_options), a.checkpoint, a.device)
+    model: Any = api.init_model(load_config(a.config, a.cfg_options), a.checkpoint, a.device)
     writer = PredictionWriter(a.out)
     for path in _progress(_image_files(a.inputs), "predict"):
         (sample,) = api.predict(model, path)
         writer.add([sample], model.dataset_meta.get("cat_ids"))
-        image = cv2.imread(str(path))[:, :, ::-1]
+        # the model has read it, so it decodes
+        image = np.ascontiguousarray(np.asarray(cv2.imread(str(path)))[:, :, ::-1])
         picture = draw_sample(image, sample, model.dataset_meta, "pred", a.score_thr)
         folder = Path(a.out) / "pictures"
         folder.mkdir(parents=True, exist_ok=True)
@@ -201,9 +204,7 @@ def _data_check(a: argparse.Namespace) -> None:
             continue
         seen.append(node)
         # built lazily: what is wrong with the annotations is a finding too, not the end of the check
-        report = check_dataset(
-            DATASETS.build({**node, "lazy_init": True}), progress=lambda items, phase=phase: _progress(items, phase)
-        )
+        report = check_dataset(DATASETS.build({**node, "lazy_init": True}), progress=partial(_progress, text=phase))
         for finding in report.findings:
             print(finding)
         print(f"{phase}: {report.summary()}")

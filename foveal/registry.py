@@ -33,13 +33,13 @@ def accepted_arguments(target: Any) -> set[str] | None:
     goes elsewhere, so anything may be meant.
     """
     if not inspect.isclass(target):
-        parameters = inspect.signature(target).parameters.values()
-        return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else {p.name for p in parameters}
+        own = inspect.signature(target).parameters.values()
+        return None if any(p.kind is p.VAR_KEYWORD for p in own) else {p.name for p in own}
     names: set[str] = set()
     for cls in target.__mro__:
         if "__init__" not in vars(cls):
             continue
-        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        parameters = list(inspect.signature(vars(cls)["__init__"]).parameters.values())[1:]
         names |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return names
@@ -123,7 +123,7 @@ def build_from_cfg(cfg: Any, registry: mm.Registry, default_args: dict[str, Any]
         raise ConfigError(f"a component of the {registry.name} registry lacks 'type': got keys {', '.join(args)}")
     kind = args.pop("type")
     args.pop("_scope_", None)
-    target = kind
+    target: Any = kind
     if isinstance(kind, str):
         target = lookup(kind, registry)
         if target is None:
@@ -136,9 +136,8 @@ def build_from_cfg(cfg: Any, registry: mm.Registry, default_args: dict[str, Any]
         raise ConfigError(f"{target.__name__} needs the argument {', '.join(map(repr, absent))}")
     # mmengine's classes build their parts through mmengine's registries, which find ours by this scope
     with mm.DefaultScope.overwrite_default_scope(SCOPE):
-        if inspect.isclass(target) and issubclass(target, ManagerMixin):
-            return target.get_instance(**args)
-        return target(**args)
+        managed = inspect.isclass(target) and issubclass(target, ManagerMixin)
+        return target.get_instance(**args) if managed else target(**args)
 
 
 def lookup(name: str, registry: mm.Registry) -> Any:

@@ -226,7 +226,8 @@ def _arguments_of(node: dict[str, Any], key: Key) -> set[str]:
 def _overrides_nothing(key: Key, file: ConfigFile, base: dict[str, Any], config: dict[str, Any]) -> str | None:
     if any(key[: len(d)] == d for d in file.deleted) or any(isinstance(k, int) for k in key):
         return None
-    parent, here = base, config
+    parent: Any = base
+    here: Any = config
     for part in key[:-1]:
         parent = parent.get(part) if isinstance(parent, dict) else None
         here = here.get(part) if isinstance(here, dict) else None

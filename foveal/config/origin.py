@@ -55,24 +55,21 @@ def read_config_file(path: Path) -> ConfigFile:
     file.used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     values: dict[str, ast.expr] = {}
     for statement in tree.body:
-        if isinstance(statement, ast.AnnAssign) and statement.value is not None:
-            targets: list[ast.expr] = [statement.target]
-        elif isinstance(statement, ast.Assign):
-            targets = statement.targets
-        else:
+        if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or statement.value is None:
             continue
-        for target in targets:
+        value = statement.value
+        for target in statement.targets if isinstance(statement, ast.Assign) else [statement.target]:
             if isinstance(target, ast.Name) and target.id == "_base_":
-                names = ast.literal_eval(statement.value)
+                names = ast.literal_eval(value)
                 file.bases = [path.parent / n for n in ([names] if isinstance(names, str) else names)]
                 continue
             key = _target_key(target)
             if key is None:
                 continue
             _forget(file.keys, key)
-            _record(file, key, statement.value, target.lineno, values)
+            _record(file, key, value, target.lineno, values)
             if len(key) == 1:
-                values[str(key[0])] = statement.value
+                values[str(key[0])] = value
     return file
 
 
@@ -132,7 +129,8 @@ def _target_key(target: ast.expr) -> Key | None:
     if isinstance(target, ast.Name):
         return (target.id,)
     if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
-        head, last = _target_key(target.value), target.slice.value
+        index = target.slice.value
+        head, last = _target_key(target.value), index if isinstance(index, int) else str(index)
     elif isinstance(target, ast.Attribute):
         head, last = _target_key(target.value), target.attr
     else:
@@ -157,7 +155,7 @@ def _record(file: ConfigFile, key: Key, value: ast.expr, line: int, values: dict
     elif isinstance(value, ast.Dict):
         for name, inner in zip(value.keys, value.values, strict=True):
             if isinstance(name, ast.Constant):
-                _record(file, (*key, name.value), inner, name.lineno, values)
+                _record(file, (*key, str(name.value)), inner, name.lineno, values)
     elif isinstance(value, (ast.List, ast.Tuple)):
         for index, inner in enumerate(value.elts):
             if isinstance(inner, (ast.Dict, ast.Call, ast.Name)):

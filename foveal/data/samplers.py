@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sized
+from typing import Any
 
 import numpy as np
 import torch
@@ -144,6 +145,7 @@ class AspectRatioBatchSampler(BatchSampler):
 
     def __init__(self, sampler: Sampler[int], batch_size: int, drop_last: bool = False) -> None:
         super().__init__(sampler, batch_size, drop_last)
+        self.dataset: Any = getattr(sampler, "dataset")  # noqa: B009 - torch's Sampler does not declare it
         self._skipped = 0
 
     def skip(self, count: int) -> None:
@@ -160,7 +162,7 @@ class AspectRatioBatchSampler(BatchSampler):
         wide: list[int] = []
         tall: list[int] = []
         for index in self.sampler:
-            info = self.sampler.dataset.get_data_info(index)
+            info = self.dataset.get_data_info(index)
             group = wide if info["width"] >= info["height"] else tall
             group.append(index)
             if len(group) == self.batch_size:
@@ -182,9 +184,11 @@ def skip_batches(loader: torch.utils.data.DataLoader, count: int) -> None:
     Raises:
         TypeError: If neither has ``skip``.
     """
-    if hasattr(loader.batch_sampler, "skip"):
-        loader.batch_sampler.skip(count)
-    elif hasattr(loader.sampler, "skip"):
-        loader.sampler.skip(count * (loader.batch_size or 1))
+    batches: Any = loader.batch_sampler
+    samples: Any = loader.sampler
+    if hasattr(batches, "skip"):
+        batches.skip(count)
+    elif hasattr(samples, "skip"):
+        samples.skip(count * (loader.batch_size or 1))
     else:
-        raise TypeError(f"{type(loader.sampler).__name__} cannot start in the middle: it has no skip(count)")
+        raise TypeError(f"{type(samples).__name__} cannot start in the middle: it has no skip(count)")

@@ -102,7 +102,8 @@ def endless(loader: DataLoader, start: int) -> Iterator[Any]:
     if infinite:
         offset = start
     while True:
-        for sampler in (loader.sampler, getattr(loader.batch_sampler, "sampler", None)):
+        samplers: tuple[Any, Any] = (loader.sampler, getattr(loader.batch_sampler, "sampler", None))
+        for sampler in samplers:
             if hasattr(sampler, "set_epoch"):
                 sampler.set_epoch(epoch)
         if offset:
@@ -113,7 +114,8 @@ def endless(loader: DataLoader, start: int) -> Iterator[Any]:
 
 
 def _no_batch(loader: DataLoader) -> str:
+    dataset: Any = loader.dataset
     return (
-        f"the training data set gives no batch: {len(loader.dataset)} samples, batch size {loader.batch_size}, "
+        f"the training data set gives no batch: {len(dataset)} samples, batch size {loader.batch_size}, "
         f"drop_last={loader.drop_last}"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 def random_state() -> dict[str, Any]:
     """Return the states of Python's, NumPy's and torch's generators as tensors and plain values."""
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    name, keys, position, has_gauss, cached = cast("tuple", np.random.get_state(legacy=True))
     return {
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached),

@@ -180,7 +180,9 @@ class Runner(MMRunner):
 
     def _resume_seed(self, seed: int) -> None:
         """Give the samplers the seed of the first start; it is drawn anew where the config has none."""
-        for sampler in (self.train_dataloader.sampler, getattr(self.train_dataloader.batch_sampler, "sampler", None)):
+        loader = self.train_dataloader
+        samplers: tuple[Any, Any] = (loader.sampler, getattr(loader.batch_sampler, "sampler", None))
+        for sampler in samplers:
             if hasattr(sampler, "seed"):
                 sampler.seed = seed
         self._randomness_cfg["seed"] = seed

@@ -32,7 +32,7 @@ def build_backbone_and_neck(backbone: Node, neck: Node | None) -> tuple[nn.Modul
     Returns:
         The two modules; the second is None where ``neck`` is.
     """
-    body = backbone if isinstance(backbone, nn.Module) else MODELS.build(backbone)
+    body: Any = backbone if isinstance(backbone, nn.Module) else MODELS.build(backbone)
     if neck is None or isinstance(neck, nn.Module):
         return body, neck
     default = {} if neck.get("in_channels") is not None else {"in_channels": list(body.out_channels)}
@@ -56,7 +56,8 @@ def build_head(head: Node, feeder: nn.Module, **defaults: Any) -> nn.Module:
         return head
     head = {**defaults, **head}
     if head.get("in_channels") is None:
-        channels = list(feeder.out_channels)
+        source: Any = feeder
+        channels = list(source.out_channels)
         index = head.get("in_index", _default_of(head["type"], "in_index", -1))
         if index is None:
             index = range(len(channels))
