@@ -5,6 +5,7 @@ from foveal.backbones.espcn import ESPCN
 from foveal.backbones.hornet import HorNet
 from foveal.backbones.inceptionnext import InceptionNeXt, InceptionNeXtTail
 from foveal.backbones.resnet import ResNet, ResNetV1c, ResNetV1d
+from foveal.backbones.shvit import SHViT, SHViTTail
 from foveal.backbones.timm_backbone import TimmBackbone
 
 __all__ = [
@@ -17,5 +18,7 @@ __all__ = [
     "ResNet",
     "ResNetV1c",
     "ResNetV1d",
+    "SHViT",
+    "SHViTTail",
     "TimmBackbone",
 ]

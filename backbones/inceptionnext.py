@@ -206,7 +206,7 @@ class InceptionNeXt(BaseModule):
     def train(self, mode: bool = True) -> InceptionNeXt:
         """Switch to training mode, but for what is frozen and, with ``norm_eval``, for batch normalisation."""
         super().train(mode)
-        parts = [[self.stem], *([stage] for stage in self.stages)]
+        parts: list[list[nn.Module]] = [[part] for part in (self.stem, *self.stages)]
         apply_train_mode(self, parts, self.frozen_stages, self.norm_eval, mode)
         return self
 

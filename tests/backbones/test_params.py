@@ -8,10 +8,23 @@ from foveal.zoo.create import classifier_nodes, find_variant
 
 # exact where the official code gives a number, which rounds to what the paper or the README prints
 PUBLISHED = {
+    "hornet_tiny_7x7": 22_409_512,
+    "hornet_tiny_gf": 22_991_848,
+    "hornet_small_7x7": 49_528_264,
+    "hornet_small_gf": 50_401_768,
+    "hornet_base_7x7": 87_256_680,
+    "hornet_base_gf": 88_421_352,
+    "hornet_base_gf_img384": 92_099_560,
+    "hornet_large_7x7": 194_542_504,
+    "hornet_large_gf": 196_289_512,
     "inceptionnext_atto": 4_156_520,
     "inceptionnext_tiny": 28_055_680,
     "inceptionnext_small": 49_374_016,
     "inceptionnext_base": 86_672_136,
+    "shvit_s1": 6_330_808,
+    "shvit_s2": 11_483_072,
+    "shvit_s3": 14_245_273,
+    "shvit_s4": 16_588_484,
 }
 
 
