@@ -14,7 +14,8 @@ def foveal_command():
 
     def run(*words, expect=0):
         root = HERE.parent.parent
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(HERE)]), "OMP_NUM_THREADS": "1"}
+        path = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([*path, str(root), str(HERE)]), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "foveal.cli", *map(str, words)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
