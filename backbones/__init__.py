@@ -4,9 +4,11 @@ from foveal.backbones.convnext import ConvNeXt, ConvNeXtTail
 from foveal.backbones.espcn import ESPCN
 from foveal.backbones.hornet import HorNet
 from foveal.backbones.inceptionnext import InceptionNeXt, InceptionNeXtTail
+from foveal.backbones.mobilenet_v2 import MobileNetV2
 from foveal.backbones.resnet import ResNet, ResNetV1c, ResNetV1d
 from foveal.backbones.shvit import SHViT, SHViTTail
 from foveal.backbones.timm_backbone import TimmBackbone
+from foveal.backbones.transnext import TransNeXt, TransNeXtTail
 
 __all__ = [
     "ESPCN",
@@ -15,10 +17,13 @@ __all__ = [
     "HorNet",
     "InceptionNeXt",
     "InceptionNeXtTail",
+    "MobileNetV2",
     "ResNet",
     "ResNetV1c",
     "ResNetV1d",
     "SHViT",
     "SHViTTail",
     "TimmBackbone",
+    "TransNeXt",
+    "TransNeXtTail",
 ]

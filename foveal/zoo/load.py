@@ -64,13 +64,11 @@ def load_classifier(classifier: nn.Module, checkpoint: str | Path, variant: Vari
         CheckpointError: If the file is unreadable or does not fit in every key.
     """
     official = extract_state_dict(load_checkpoint(checkpoint))
-    if any(key.startswith(PREFIX) for key in official):
-        _load(classifier, official, checkpoint, variant)
-        return
     own = classifier.state_dict()
     tail = "head.tail." if hasattr(classifier.head, "tail") else "head."
     places = {key.removeprefix(PREFIX).removeprefix(tail): key for key in own}
-    state = _convert(official, {name: own[place] for name, place in places.items()}, variant)
+    named = {key.removeprefix(PREFIX): value for key, value in official.items()}  # ours and mmpretrain's have it
+    state = _convert(named, {name: own[place] for name, place in places.items()}, variant)
     _load(classifier, {places.get(key, key): value for key, value in state.items()}, checkpoint, variant)
 
 

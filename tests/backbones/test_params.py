@@ -21,6 +21,7 @@ PUBLISHED = {
     "inceptionnext_tiny": 28_055_680,
     "inceptionnext_small": 49_374_016,
     "inceptionnext_base": 86_672_136,
+    "mobilenet_v2": 3_504_872,
     "shvit_s1": 6_330_808,
     "shvit_s2": 11_483_072,
     "shvit_s3": 14_245_273,
