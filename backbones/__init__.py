@@ -4,6 +4,7 @@ from foveal.backbones.convnext import ConvNeXt, ConvNeXtTail
 from foveal.backbones.espcn import ESPCN
 from foveal.backbones.hornet import HorNet
 from foveal.backbones.inceptionnext import InceptionNeXt, InceptionNeXtTail
+from foveal.backbones.mit import MixVisionTransformer
 from foveal.backbones.mobilenet_v2 import MobileNetV2
 from foveal.backbones.resnet import ResNet, ResNetV1c, ResNetV1d
 from foveal.backbones.shvit import SHViT, SHViTTail
@@ -17,6 +18,7 @@ __all__ = [
     "HorNet",
     "InceptionNeXt",
     "InceptionNeXtTail",
+    "MixVisionTransformer",
     "MobileNetV2",
     "ResNet",
     "ResNetV1c",

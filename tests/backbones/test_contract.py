@@ -18,6 +18,7 @@ FAMILIES = {
     "InceptionNeXt": {
         "arch": {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32), "band_kernel_size": 5, "branch_ratio": 0.25}
     },
+    "MixVisionTransformer": {"embed_dims": 8, "num_layers": (1, 1, 2, 1), "num_heads": (1, 2, 3, 4)},
     "MobileNetV2": {"widen_factor": 0.25},
     "ResNet": {"depth": 50, "base_channels": 8},
     "ResNetV1c": {"depth": 18, "base_channels": 8},
