@@ -25,6 +25,15 @@ FAMILIES = {
     "ResNetV1d": {"depth": 18, "base_channels": 8},
     "SHViT": {"arch": {"depths": (1, 1, 1), "dims": (16, 24, 32), "partial_dims": (8, 8, 12)}},
     "TimmBackbone": {"model_name": "convnext_atto"},
+    "TransNeXt": {
+        "arch": {
+            "depths": (1, 1, 2, 1),
+            "embed_dims": (8, 16, 24, 32),
+            "num_heads": (1, 2, 3, 4),
+            "sr_ratios": (8, 4, 2, 1),
+            "pretrain_size": 96,
+        }
+    },
 }
 
 # parameters without effect on the maps of a batch, such as a shift that batch normalisation takes away again

@@ -32,6 +32,11 @@ PUBLISHED = {
     "shvit_s2": 11_483_072,
     "shvit_s3": 14_245_273,
     "shvit_s4": 16_588_484,
+    "transnext_micro": 12_809_304,
+    "transnext_micro_AAAA": 13_114_008,
+    "transnext_tiny": 28_258_960,
+    "transnext_small": 49_741_564,
+    "transnext_base": 89_721_496,
 }
 
 

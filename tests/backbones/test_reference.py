@@ -15,7 +15,9 @@ SPECS = {path.stem: path for path in sorted(FIXTURES.glob("*.json"))}
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-3}
 
 # arguments that a fixture's network was built with, where they differ from create_*'s defaults
-OPTIONS: dict[str, dict] = {}
+OPTIONS: dict[str, dict] = {
+    "transnext_micro_dense_extrapolation": {"is_extrapolation": True},
+}
 
 
 @pytest.fixture(params=TOLERANCE, ids=str)

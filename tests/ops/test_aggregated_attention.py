@@ -1,0 +1,108 @@
+"""Aggregated attention against its definition, position by position."""
+
+import pytest
+import torch
+
+from foveal.ops import aggregated_attention
+
+
+def arguments(batch=2, height=5, width=4, heads=2, dim=3, pooled=6, kernel_size=3, dtype=torch.float64, grad=False):
+    window = kernel_size**2
+    shapes = {
+        **dict.fromkeys(("q", "k", "v"), (batch, height, width, heads, dim)),
+        **dict.fromkeys(("k_pool", "v_pool"), (batch, pooled, heads, dim)),
+        "local_bias": (heads, window),
+        "pool_bias": (heads, height * width, pooled),
+        "local_weights": (batch, height, width, heads, window),
+    }
+    return {name: torch.randn(shape, dtype=dtype, requires_grad=grad) for name, shape in shapes.items()} | {
+        "kernel_size": kernel_size
+    }
+
+
+def by_position(q, k, v, k_pool, v_pool, kernel_size, local_bias, pool_bias, local_weights, scale):
+    out = torch.zeros_like(q)
+    batch, height, width, heads, _ = q.shape
+    edge = kernel_size // 2
+    for n, y, x, h in [
+        (n, y, x, h) for n in range(batch) for y in range(height) for x in range(width) for h in range(heads)
+    ]:
+        window = [(y + i - edge, x + j - edge) for i in range(kernel_size) for j in range(kernel_size)]
+        inside = [(m, *at) for m, at in enumerate(window) if 0 <= at[0] < height and 0 <= at[1] < width]
+        local = [scale * q[n, y, x, h] @ k[n, i, j, h] + local_bias[h, m] for m, i, j in inside]
+        pool = scale * k_pool[n, :, h] @ q[n, y, x, h] + pool_bias[h, y * width + x]
+        weights = torch.cat((torch.stack(local), pool)).softmax(0)
+        out[n, y, x, h] = weights[len(inside) :] @ v_pool[n, :, h]
+        for weight, (m, i, j) in zip(weights, inside, strict=False):
+            out[n, y, x, h] += (weight + local_weights[n, y, x, h, m]) * v[n, i, j, h]
+    return out
+
+
+@pytest.mark.parametrize(
+    "case",
+    [{}, {"kernel_size": 5, "height": 3}, {"pooled": 1, "batch": 1}, {"height": 1, "width": 1}, {"kernel_size": 1}],
+)
+def test_equals_its_definition(case):
+    given = arguments(**case)
+    torch.testing.assert_close(aggregated_attention(**given, scale=0.7), by_position(**given, scale=0.7))
+
+
+def test_defaults():
+    given = arguments()
+    zeros = {name: torch.zeros_like(given.pop(name)) for name in ("local_bias", "pool_bias", "local_weights")}
+    torch.testing.assert_close(aggregated_attention(**given), by_position(**given, **zeros, scale=3**-0.5))
+
+
+def test_gradients():
+    given = arguments(batch=1, height=3, width=2, dim=2, pooled=2, grad=True)
+    size = given.pop("kernel_size")
+    names = tuple(given)
+    assert torch.autograd.gradcheck(
+        lambda *tensors: aggregated_attention(**dict(zip(names, tensors, strict=True)), kernel_size=size),
+        (*given.values(),),
+    )
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 5e-2)])
+def test_low_precision(dtype, tolerance):
+    given = arguments()
+    want = aggregated_attention(**given)
+    got = aggregated_attention(**{k: v.to(dtype) if isinstance(v, torch.Tensor) else v for k, v in given.items()})
+    assert got.dtype == dtype
+    torch.testing.assert_close(got.double(), want, rtol=tolerance, atol=tolerance)
+
+
+def test_strided_tensors():
+    given = arguments()
+    want = aggregated_attention(**given)
+    given["q"] = given["q"].permute(4, 0, 2, 1, 3).contiguous().permute(1, 3, 2, 4, 0)
+    given["pool_bias"] = given["pool_bias"].transpose(1, 2).contiguous().transpose(1, 2)
+    torch.testing.assert_close(aggregated_attention(**given), want)
+
+
+def test_no_images():
+    assert aggregated_attention(**arguments(batch=0)).shape == (0, 5, 4, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"q": torch.zeros(2, 5, 4, 6)}, r"q must be \[N, H, W, heads, dim\], got shape \[2, 5, 4, 6\]"),
+        ({"q": torch.zeros(2, 5, 4, 2, 3, dtype=torch.int64)}, "q must be floating-point, got torch.int64"),
+        ({"k": torch.zeros(2, 5, 4, 3, 3)}, r"k must have shape \[2, 5, 4, 2, 3\] .* got \[2, 5, 4, 3, 3\]"),
+        ({"v": torch.zeros(2, 5, 4, 2, 3)}, "v must have q's dtype torch.float64, got torch.float32"),
+        ({"k_pool": torch.zeros(2, 6, 6)}, r"k_pool must be \[N, P, heads, dim\], got shape \[2, 6, 6\]"),
+        ({"v_pool": torch.zeros(2, 5, 2, 3)}, r"v_pool must have shape \[2, 6, 2, 3\]"),
+        ({"local_bias": torch.zeros(2, 25)}, r"local_bias must have shape \[2, 9\]"),
+        ({"pool_bias": torch.zeros(2, 6, 20)}, r"pool_bias must have shape \[2, 20, 6\]"),
+        ({"local_weights": torch.zeros(2, 5, 4, 9)}, r"local_weights must have shape \[2, 5, 4, 2, 9\]"),
+        ({"kernel_size": 4}, "kernel_size must be odd and positive, got 4"),
+        (
+            {"k": torch.zeros(2, 5, 4, 2, 3, dtype=torch.float64, device="meta")},
+            "k must be on q's device cpu, got meta",
+        ),
+    ],
+)
+def test_wrong_arguments_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        aggregated_attention(**arguments() | change)
