@@ -1,6 +1,7 @@
 """Backbones: one file a family. Importing this folder registers them."""
 
 from foveal.backbones.convnext import ConvNeXt, ConvNeXtTail
+from foveal.backbones.cvt import CvT, CvTTail
 from foveal.backbones.espcn import ESPCN
 from foveal.backbones.hornet import HorNet
 from foveal.backbones.inceptionnext import InceptionNeXt, InceptionNeXtTail
@@ -15,6 +16,8 @@ __all__ = [
     "ESPCN",
     "ConvNeXt",
     "ConvNeXtTail",
+    "CvT",
+    "CvTTail",
     "HorNet",
     "InceptionNeXt",
     "InceptionNeXtTail",

@@ -14,6 +14,7 @@ from foveal.registry import MODELS
 # the smallest network of each family that has all of its parts
 FAMILIES = {
     "ConvNeXt": {"arch": {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32)}},
+    "CvT": {"arch": {"depths": (1, 1, 2), "dims": (8, 16, 24), "num_heads": (1, 2, 3)}},
     "HorNet": {"arch": {"depths": (1, 1, 2, 1), "base_dim": 16, "filters": {"classification": 64}}},
     "InceptionNeXt": {
         "arch": {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32), "band_kernel_size": 5, "branch_ratio": 0.25}
@@ -36,8 +37,8 @@ FAMILIES = {
     },
 }
 
-# parameters without effect on the maps of a batch, such as a shift that batch normalisation takes away again
-IDLE = {"SHViT": r"pre_norm\.bias$"}
+# parameters without effect on the maps of a batch: shifts that batch normalisation or a softmax takes away again
+IDLE = {"CvT": r"(attn\.proj_k|conv_proj_k\.bn)\.bias$", "SHViT": r"pre_norm\.bias$"}
 
 family = pytest.mark.parametrize("name", FAMILIES)
 

@@ -8,6 +8,9 @@ from foveal.zoo.create import classifier_nodes, find_variant
 
 # exact where the official code gives a number, which rounds to what the paper or the README prints
 PUBLISHED = {
+    "cvt_13": 19_997_480,
+    "cvt_21": 31_622_696,
+    "cvt_w24": 277_196_392,
     "hornet_tiny_7x7": 22_409_512,
     "hornet_tiny_gf": 22_991_848,
     "hornet_small_7x7": 49_528_264,
