@@ -2,11 +2,14 @@
 
 from foveal.backbones.convnext import ConvNeXt, ConvNeXtTail
 from foveal.backbones.cvt import CvT, CvTTail
+from foveal.backbones.dinat import DiNAT
+from foveal.backbones.dinat_s import DiNAT_s
 from foveal.backbones.espcn import ESPCN
 from foveal.backbones.hornet import HorNet
 from foveal.backbones.inceptionnext import InceptionNeXt, InceptionNeXtTail
 from foveal.backbones.mit import MixVisionTransformer
 from foveal.backbones.mobilenet_v2 import MobileNetV2
+from foveal.backbones.nat import NAT, NATTail
 from foveal.backbones.resnet import ResNet, ResNetV1c, ResNetV1d
 from foveal.backbones.shvit import SHViT, SHViTTail
 from foveal.backbones.timm_backbone import TimmBackbone
@@ -14,15 +17,19 @@ from foveal.backbones.transnext import TransNeXt, TransNeXtTail
 
 __all__ = [
     "ESPCN",
+    "NAT",
     "ConvNeXt",
     "ConvNeXtTail",
     "CvT",
     "CvTTail",
+    "DiNAT",
+    "DiNAT_s",
     "HorNet",
     "InceptionNeXt",
     "InceptionNeXtTail",
     "MixVisionTransformer",
     "MobileNetV2",
+    "NATTail",
     "ResNet",
     "ResNetV1c",
     "ResNetV1d",

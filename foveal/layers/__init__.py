@@ -1,6 +1,8 @@
 """Layers that several model families share."""
 
 from foveal.layers.drop import DropPath
+from foveal.layers.mlp import Mlp
+from foveal.layers.neighborhood import NeighborhoodBlock, NeighborhoodLevel
 from foveal.layers.norm import LayerNorm2d
 
-__all__ = ["DropPath", "LayerNorm2d"]
+__all__ = ["DropPath", "LayerNorm2d", "Mlp", "NeighborhoodBlock", "NeighborhoodLevel"]

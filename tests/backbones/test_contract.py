@@ -15,12 +15,43 @@ from foveal.registry import MODELS
 FAMILIES = {
     "ConvNeXt": {"arch": {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32)}},
     "CvT": {"arch": {"depths": (1, 1, 2), "dims": (8, 16, 24), "num_heads": (1, 2, 3)}},
+    "DiNAT": {
+        "arch": {
+            "embed_dim": 8,
+            "depths": (2, 1, 2, 1),
+            "num_heads": (1, 2, 2, 4),
+            "mlp_ratio": 2.0,
+            "kernel_size": 3,
+            "layer_scale": 1e-5,
+        },
+        "task": "segmentation",
+    },
+    "DiNAT_s": {
+        "arch": {
+            "embed_dim": 8,
+            "depths": (2, 1, 2, 1),
+            "num_heads": (1, 2, 2, 4),
+            "mlp_ratio": 2.0,
+            "kernel_size": 3,
+        },
+        "task": "classification",
+    },
     "HorNet": {"arch": {"depths": (1, 1, 2, 1), "base_dim": 16, "filters": {"classification": 64}}},
     "InceptionNeXt": {
         "arch": {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32), "band_kernel_size": 5, "branch_ratio": 0.25}
     },
     "MixVisionTransformer": {"embed_dims": 8, "num_layers": (1, 1, 2, 1), "num_heads": (1, 2, 3, 4)},
     "MobileNetV2": {"widen_factor": 0.25},
+    "NAT": {
+        "arch": {
+            "embed_dim": 8,
+            "depths": (1, 1, 2, 1),
+            "num_heads": (1, 2, 2, 4),
+            "mlp_ratio": 2.0,
+            "kernel_size": 3,
+            "layer_scale": None,
+        }
+    },
     "ResNet": {"depth": 50, "base_channels": 8},
     "ResNetV1c": {"depth": 18, "base_channels": 8},
     "ResNetV1d": {"depth": 18, "base_channels": 8},
