@@ -1,8 +1,8 @@
 """SHViT: Single-Head Vision Transformer with Memory Efficient Macro Design (Yun & Ro, CVPR 2024, arXiv:2401.16456).
 
 Features: [N, 3, H, W] to [N, C1, H/16, W/16], [N, C2, H/32, W/32], [N, C3, H/64, W/64], rounded up: three maps.
-Official code and weights: https://github.com/ysj9909/SHViT. Its detectors freeze the stem and keep the statistics of
-batch normalisation: ``frozen_stages=0, norm_eval=True``.
+Official code and weights: https://github.com/ysj9909/SHViT. Its detectors keep the statistics of batch normalisation:
+``norm_eval=True``.
 """
 
 from __future__ import annotations
