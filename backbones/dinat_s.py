@@ -179,7 +179,7 @@ class DiNAT_s(BaseModule):
     def train(self, mode: bool = True) -> DiNAT_s:
         """Switch to training mode, but for what is frozen."""
         super().train(mode)
-        parts = [[self.patch_embed], *([level] for level in self.layers)]
+        parts: list[list[nn.Module]] = [[self.patch_embed], *([level] for level in self.layers)]
         apply_train_mode(self, parts, self.frozen_stages, self.norm_eval, mode)
         return self
 

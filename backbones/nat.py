@@ -154,7 +154,7 @@ class NAT(BaseModule):
     def train(self, mode: bool = True) -> NAT:
         """Switch to training mode, but for what is frozen."""
         super().train(mode)
-        parts = [[self.patch_embed], *([level] for level in self.levels)]
+        parts: list[list[nn.Module]] = [[self.patch_embed], *([level] for level in self.levels)]
         apply_train_mode(self, parts, self.frozen_stages, self.norm_eval, mode)
         return self
 
@@ -182,13 +182,13 @@ def check_dilations(
     return dilations
 
 
-def run_levels(backbone: Any, x: Tensor, levels: nn.ModuleList) -> tuple[Tensor, ...]:
+def run_levels(backbone: Any, x: Tensor, levels: Any) -> tuple[Tensor, ...]:
     """Run the levels that are needed.
 
     Args:
         backbone: Has ``out_indices``, ``with_cp``, ``output_norm`` and the norms.
         x: Map [N, H/4, W/4, C].
-        levels: `NeighborhoodLevel` of each resolution.
+        levels: ModuleList of the `NeighborhoodLevel` of each resolution.
 
     Returns:
         The maps at ``out_indices``, [N, C, H, W] with channels last in memory.

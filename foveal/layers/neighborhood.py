@@ -41,9 +41,8 @@ class NeighborhoodBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path)
-        scaled = layer_scale is not None
-        self.gamma1 = nn.Parameter(torch.full((dim,), layer_scale)) if scaled else None
-        self.gamma2 = nn.Parameter(torch.full((dim,), layer_scale)) if scaled else None
+        self.gamma1 = None if layer_scale is None else nn.Parameter(torch.full((dim,), layer_scale))
+        self.gamma2 = None if layer_scale is None else nn.Parameter(torch.full((dim,), layer_scale))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, H, W, C] to the same shape."""
