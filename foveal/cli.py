@@ -125,10 +125,22 @@ class _OptionAction(DictAction):
             if not equals:
                 parser.error(f"argument {option_string}: expected KEY=VALUE, got {word!r}")
             try:
-                options[key] = ast.literal_eval(value)
+                options[key] = ast.literal_eval(_DictCalls().visit(ast.parse(value, mode="eval")))
             except (ValueError, SyntaxError):
                 options[key] = self._parse_iterable(value)
         setattr(namespace, self.dest, options)
+
+
+class _DictCalls(ast.NodeTransformer):
+    """``dict(type='SGD')``, as configs write it, to the literal ``{'type': 'SGD'}``."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        named = isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args
+        if not named or any(keyword.arg is None for keyword in node.keywords):
+            return node
+        keys: list[ast.expr | None] = [ast.Constant(keyword.arg) for keyword in node.keywords]
+        return ast.Dict(keys, [keyword.value for keyword in node.keywords])
 
 
 def _train(a: argparse.Namespace) -> None:

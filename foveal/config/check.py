@@ -64,6 +64,7 @@ _BY_KEY: dict[str, tuple[mm.Registry, ...]] = {
 }
 # Arguments that mmengine takes from the node before it calls the class.
 _TAKEN_OUT = {"custom_hooks": {"priority"}, "default_hooks": {"priority"}, "param_scheduler": {"convert_to_iter_based"}}
+_LISTS = {"pipeline", "custom_hooks", "vis_backends", "param_scheduler"}
 _NAMES_OF_FUNCTIONS = {"nms", "soft_nms"}
 
 
@@ -133,6 +134,8 @@ def _components(node: Any, key: Key = (), registries: tuple[mm.Registry, ...] = 
     """Every dict that names or holds components, with its path and the registries its type may be in."""
     if isinstance(node, (list, tuple)):
         for index, inner in enumerate(node):
+            if key and key[-1] in _LISTS and not isinstance(inner, (dict, list, tuple)):
+                raise ConfigError(f"{dotted((*key, index))}: expected a dict with 'type', got {inner!r}")
             yield from _components(inner, (*key, index), registries)
     elif isinstance(node, dict):
         yield key, node, registries

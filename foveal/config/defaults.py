@@ -23,7 +23,7 @@ def apply_defaults(config: Config) -> None:
     if config.get("visualizer") is None:
         config.visualizer = {"type": "Visualizer"}
     backends = list(config.visualizer.get("vis_backends") or [])
-    present = {backend["type"] for backend in backends}
+    present = {backend.get("type") for backend in backends if isinstance(backend, dict)}
     config.visualizer.vis_backends = backends + [dict(b) for b in _SCALARS if b["type"] not in present]
     for phase in ("val", "test"):
         if config.get(f"{phase}_dataloader") is not None and config.get(f"{phase}_cfg") is None:

@@ -62,6 +62,7 @@ def test_a_right_config_passes(base):
          ["child.py:2", "train_dataloader.dataset.pipeline.0", "'LoadImage'", "LoadImageFromFile"]),
         ("custom_hooks = [dict(type='CheckInvalidLossHook', interval_=1)]", ["custom_hooks.0", "'interval_'"]),
         ("optim_wrapper = dict(optimizer=dict(type='SDG'))", ["optim_wrapper.optimizer", "'SDG'", "SGD"]),
+        ("custom_hooks = ['EMAHook']", ["custom_hooks.0", "expected a dict with 'type'", "'EMAHook'"]),
         ("randomness = dict(sed=1)", ["randomness", "'sed'", "'seed'"]),
         ("model = dict(", ["child.py", "never closed"]),
         ("x = undefined_name", ["child.py", "undefined_name"]),

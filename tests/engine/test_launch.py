@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from foveal.cli import _sentence, main
+from foveal.cli import _parser, _sentence, main
 from foveal.engine.checkpoint import load_checkpoint, save_checkpoint
 from foveal.engine.runner import find_last_checkpoint
 from foveal.errors import CheckpointError, ConfigError, DataError
@@ -102,3 +102,9 @@ def test_an_error_in_a_worker_is_one_sentence():
         '  File "x.py", line 1, in f\nfoveal.errors.DataError: image a.jpg does not decode\n'
     )
     assert _sentence(DataError(text)) == "image a.jpg does not decode"
+
+
+def test_values_of_options_are_literals():
+    words = ["train", "c.py", "--cfg-options", "a.b=[dict(type='SGD', lr=0.1), 2]", "c=x,y", "d={'e': (1,)}", "f=text"]
+    options = _parser().parse_args(words).cfg_options
+    assert options == {"a.b": [{"type": "SGD", "lr": 0.1}, 2], "c": ["x", "y"], "d": {"e": (1,)}, "f": "text"}
