@@ -21,7 +21,8 @@ def apply_defaults(config: Config) -> None:
     for name, hook in _HOOKS.items():
         config.default_hooks.setdefault(name, dict(hook))
     if config.get("visualizer") is None:
-        config.visualizer = {"type": "Visualizer"}
+        config.visualizer = {}
+    config.visualizer.setdefault("type", "Visualizer")
     backends = list(config.visualizer.get("vis_backends") or [])
     present = {backend.get("type") for backend in backends if isinstance(backend, dict)}
     config.visualizer.vis_backends = backends + [dict(b) for b in _SCALARS if b["type"] not in present]
