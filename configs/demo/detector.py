@@ -1,6 +1,10 @@
-"""FCOS on a narrow ResNet-18, from random weights, fitted to and scored on its own 21 photographs.
+"""FCOS on a ResNet-18 of half the width, from random weights, fitted to and scored on its own photographs.
 
-python tools/train.py configs/demo/detector.py
+    python tools/train.py configs/demo/detector.py
+
+Two CPU cores, about 2 minutes. Box AP50 about 0.96 (wanted: 0.5) on the 21 photographs of demo/ that have one to four
+objects, each at least 1% of the picture. All 80 classes are there; 26 occur. Scored on its training photographs, it
+shows that the machinery works, not how good the model is.
 """
 
 _base_ = ["../_base_/default_runtime.py"]
@@ -32,50 +36,36 @@ model = dict(
     test_cfg=dict(nms_pre=1000, score_thr=0.05, nms=dict(type="nms", iou_threshold=0.6), max_per_img=100),
 )
 
-loading = [
-    dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(256, 256), keep_ratio=True),
-    dict(type="LoadAnnotations", with_bbox=True),
-]
-ann_file = "demo/annotations/instances_detector.json"
+data = dict(
+    type="CocoDataset",
+    ann_file="demo/annotations/instances_detector.json",
+    data_prefix=dict(img="demo/images"),
+)
+load = dict(type="LoadImageFromFile")
+boxes = dict(type="LoadAnnotations", with_bbox=True)
+resize = dict(type="Resize", scale=(256, 256), keep_ratio=True)
+pack = dict(type="PackInputs")
 train_dataloader = dict(
     batch_size=7,
     num_workers=0,
     sampler=dict(type="DefaultSampler", shuffle=True),
-    dataset=dict(
-        type="CocoDataset",
-        ann_file=ann_file,
-        data_prefix=dict(img="demo/images"),
-        pipeline=[
-            dict(type="LoadImageFromFile"),
-            dict(type="LoadAnnotations", with_bbox=True),
-            dict(type="Resize", scale=(256, 256), keep_ratio=True),
-            dict(type="RandomFlip", prob=0.5),
-            dict(type="PackInputs"),
-        ],
-    ),
+    dataset=dict(**data, pipeline=[load, boxes, resize, dict(type="RandomFlip", prob=0.5), pack]),
 )
 val_dataloader = dict(
     batch_size=1,
     num_workers=0,
     sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(
-        type="CocoDataset",
-        ann_file=ann_file,
-        data_prefix=dict(img="demo/images"),
-        test_mode=True,
-        pipeline=[*loading, dict(type="PackInputs")],
-    ),
+    dataset=dict(**data, test_mode=True, pipeline=[load, resize, boxes, pack]),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type="CocoMetric", ann_file=ann_file)
+val_evaluator = dict(type="CocoMetric", ann_file=data["ann_file"])
 test_evaluator = val_evaluator
 
-train_cfg = dict(by_epoch=False, max_iters=500, val_interval=100)
+train_cfg = dict(by_epoch=False, max_iters=400, val_interval=100)
 optim_wrapper = dict(
     type="OptimWrapper", optimizer=dict(type="AdamW", lr=2e-3, weight_decay=1e-4), clip_grad=dict(max_norm=10.0)
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=50),
-    dict(type="CosineAnnealingLR", by_epoch=False, T_max=500),
+    dict(type="CosineAnnealingLR", by_epoch=False, T_max=400),
 ]
