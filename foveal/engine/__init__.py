@@ -1,6 +1,7 @@
 """Running a config: mmengine's Runner, our checkpoints, loops and hooks."""
 
 from foveal.engine.checkpoint_hook import CheckpointHook
+from foveal.engine.cpu_amp import CpuAmpOptimWrapper
 from foveal.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from foveal.engine.loss_check_hook import CheckInvalidLossHook
 from foveal.engine.prediction_writer import PredictionWriterHook
@@ -10,6 +11,7 @@ from foveal.engine.runner import Runner
 __all__ = [
     "CheckInvalidLossHook",
     "CheckpointHook",
+    "CpuAmpOptimWrapper",
     "EpochBasedTrainLoop",
     "IterBasedTrainLoop",
     "PredictionWriterHook",

@@ -52,6 +52,9 @@ def train(
         if "base_batch_size" not in config.get("auto_scale_lr", {}):
             raise ConfigError(f"{path}: --auto-scale-lr needs auto_scale_lr.base_batch_size in the config")
         config.auto_scale_lr.enable = True
+    if config.optim_wrapper.get("type") == "AmpOptimWrapper" and not torch.cuda.is_available():
+        kept = {k: v for k, v in config.optim_wrapper.items() if k not in ("loss_scale", "dtype", "use_fsdp")}
+        config.optim_wrapper = {**kept, "type": "CpuAmpOptimWrapper"}
     if resume is not None:
         config.resume = True
         config.load_from = None if resume == "auto" else resume
@@ -129,10 +132,7 @@ def _use_amp(config: Config) -> None:
     if kind not in ("OptimWrapper", "AmpOptimWrapper"):
         raise ConfigError(f"--amp works with optim_wrapper.type='OptimWrapper', the config has {kind!r}")
     config.optim_wrapper.type = "AmpOptimWrapper"
-    if torch.cuda.is_available():
-        config.optim_wrapper.setdefault("loss_scale", "dynamic")
-    else:
-        config.optim_wrapper.setdefault("dtype", "bfloat16")
+    config.optim_wrapper.setdefault("loss_scale", "dynamic")
 
 
 def _run(runner: Runner, work: Callable[[], Any]) -> Any:
