@@ -119,7 +119,7 @@ def test_config_builds_and_the_datasets_fit_the_model(name: str) -> None:
     model = MODELS.build(config.model)
     for phase in ("train", "test"):
         dataset = DATASETS.build(config[f"{phase}_dataloader"].dataset)
-        assert len(dataset) >= 20
+        assert len(dataset) >= 12
         classes = dataset.metainfo.get("classes")
         head = getattr(model, "bbox_head", None) or getattr(model, "decode_head", None)
         assert classes is None or len(classes) == head.num_classes
@@ -143,10 +143,12 @@ def test_one_iteration_through_the_command(name: str, tmp_path: Path) -> None:
 
 
 def test_script_leaves_pictures_curves_and_summary(tmp_path: Path) -> None:
-    for _ in range(2):  # a second run starts afresh
-        command = [sys.executable, "tools/demo.py", "--quick", "--work-dir", str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
+    former = tmp_path / "detector" / "iter_400.pth"  # of an earlier run; every run starts afresh
+    former.parent.mkdir()
+    former.write_bytes(b"")
+    command = [sys.executable, "tools/demo.py", "--quick", "--work-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
     for name in CONFIGS:
         assert cv2.imread(str(tmp_path / f"{name}.png")).size > 0
         assert cv2.imread(str(tmp_path / f"curves_{name}.png")).size > 0
