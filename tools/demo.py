@@ -66,6 +66,7 @@ class Task:
         scored_on: Which photographs count.
         drawn: How many of them are in the picture sheet.
         columns: Of the picture sheet.
+        remark: Added to its title.
         over_baseline: See ``wanted``.
     """
 
@@ -79,6 +80,7 @@ class Task:
     scored_on: str = "its own few training photographs"
     drawn: int = 12
     columns: int = 2
+    remark: str = ""
     over_baseline: bool = False
 
 
@@ -143,7 +145,7 @@ def run_task(task: Task, work_dir: Path, options: dict[str, Any]) -> Result:
     drawn = data[:: max(1, len(data) // task.drawn)][: task.drawn]
     pictures = draw(init_model(config, checkpoint, "cpu"), drawn, dataset.metainfo)
     rows = [pictures[i : i + task.columns] for i in range(0, len(pictures), task.columns)]
-    title = f"{task.name}: {task.metric} {value:.2f} on {task.scored_on}"
+    title = f"{task.name}: {task.metric} {value:.2f} on {task.scored_on}{task.remark}"
     write_image(work_dir / f"{task.name}.png", picture_sheet(rows, title=title, cell_size=(1800 // task.columns, 480)))
     plot_curves(Path(runner.log_dir, "vis_data", "scalars.json"), work_dir / f"curves_{task.name}.png", task.name)
     wanted = task.wanted + (baseline if task.over_baseline else 0)
@@ -155,6 +157,7 @@ def score_trivial(task: Task, config: str, metainfo: dict[str, Any], data: Data)
     metrics = load_config(config).test_evaluator
     evaluator = Evaluator([METRICS.build(m) for m in (metrics if isinstance(metrics, list) else [metrics])])
     evaluator.dataset_meta = metainfo
+    print(f"Trivial baseline of the {task.name}: {task.trivial_is}")
     task.trivial(data)
     evaluator.process([item["data_samples"] for item in data])
     return evaluator.evaluate(len(data))[task.key] / task.unit
@@ -238,6 +241,7 @@ TASKS = (
         wanted=0.6,
         trivial=predict_frequent_class,
         trivial_is="the commonest class everywhere",
+        remark=" (dark: not annotated)",
     ),
     Task(
         name="super_resolver",
