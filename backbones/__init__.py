@@ -12,6 +12,7 @@ from foveal.backbones.mobilenet_v2 import MobileNetV2
 from foveal.backbones.nat import NAT, NATTail
 from foveal.backbones.resnet import ResNet, ResNetV1c, ResNetV1d
 from foveal.backbones.shvit import SHViT, SHViTTail
+from foveal.backbones.swin import SwinTail, SwinTransformer
 from foveal.backbones.timm_backbone import TimmBackbone
 from foveal.backbones.transnext import TransNeXt, TransNeXtTail
 
@@ -35,6 +36,8 @@ __all__ = [
     "ResNetV1d",
     "SHViT",
     "SHViTTail",
+    "SwinTail",
+    "SwinTransformer",
     "TimmBackbone",
     "TransNeXt",
     "TransNeXtTail",

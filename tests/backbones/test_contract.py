@@ -56,6 +56,7 @@ FAMILIES = {
     "ResNetV1c": {"depth": 18, "base_channels": 8},
     "ResNetV1d": {"depth": 18, "base_channels": 8},
     "SHViT": {"arch": {"depths": (1, 1, 1), "dims": (16, 24, 32), "partial_dims": (8, 8, 12)}},
+    "SwinTransformer": {"embed_dims": 8, "depths": (2, 1, 2, 1), "num_heads": (1, 2, 2, 4), "window_size": 5},
     "TimmBackbone": {"model_name": "convnext_atto"},
     "TransNeXt": {
         "arch": {
