@@ -19,6 +19,10 @@ NETWORKS = [
     "mobilevit_xxs",
     "edgenext_xx_small",
     "mambaout_femto",
+    "poolformer_s12",
+    "poolformerv2_s12",
+    "convformer_s18",
+    "caformer_s18",
 ]
 
 
@@ -40,6 +44,18 @@ def test_frozen_levels_are_those_of_timm():
     assert not model.timm_model.layer1[0].bn1.training and model.timm_model.layer2[0].bn1.training
 
 
+@pytest.mark.parametrize("network", ["poolformer_s12", "caformer_s18"])
+def test_metaformers_from_timms_files(network, tmp_path):
+    theirs = timm.create_model(network, num_classes=6).eval()
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
+    backbone = create_backbone(f"timm/{network}", tmp_path / "weights.pth").eval()
+    classifier = create_classifier(f"timm/{network}", tmp_path / "weights.pth", num_classes=6).eval()
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(x)[-1], theirs.forward_features(x))
+        torch.testing.assert_close(classifier(x), theirs(x))
+
+
 def test_reads_timms_file(tmp_path):
     theirs = timm.create_model("resnet18", num_classes=9).eval()
     torch.save(theirs.state_dict(), tmp_path / "r18.pth")
@@ -55,6 +71,11 @@ def test_reads_timms_file(tmp_path):
 
 def test_names():
     assert "timm/resnet18" in list_backbones("timm/resnet1*")
+    sizes = ("s12", "s24", "s36", "m36", "m48")
+    plain = {f"timm/{kind}_{size}" for kind in ("poolformer", "poolformerv2") for size in sizes}
+    assert plain <= set(list_backbones("timm/poolformer*"))
+    mixed = {f"timm/{kind}_{size}" for kind in ("caformer", "convformer") for size in ("s18", "s36", "m36", "b36")}
+    assert mixed <= set(list_backbones("timm/*former_???"))
 
 
 @pytest.mark.parametrize(
