@@ -10,6 +10,7 @@ import argparse
 import os
 import re
 import tempfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,12 @@ def _admitted_types() -> list[Any]:
     names = [(f, f"{m}.multiarray.{f.__name__}") for f in (reconstruct, scalar) for m in ("numpy.core", "numpy._core")]
     # mmdet's and mmseg's files keep their training log in mmengine's HistoryBuffer, whose pickle asks for getattr. Both
     # names are bound to stand-ins that do nothing: the log is dropped, the weights load, and no getattr ever runs.
-    stand_ins = [(_Dropped, "mmengine.logging.history_buffer.HistoryBuffer"), (_nothing, "builtins.getattr")]
+    # Swin's training code, and what descends from it, keeps its settings in a dict of yacs's, read as a plain one.
+    stand_ins = [
+        (_Dropped, "mmengine.logging.history_buffer.HistoryBuffer"),
+        (_nothing, "builtins.getattr"),
+        (OrderedDict, "yacs.config.CfgNode"),
+    ]
     return [argparse.Namespace, np.ndarray, np.dtype, *dtypes, *names, *stand_ins]
 
 

@@ -37,13 +37,16 @@ def list_backbones(pattern: str = "*") -> list[str]:
     return [name for name in CATALOG if fnmatchcase(name, pattern)]
 
 
-def create_backbone(name: str, checkpoint: str | Path | None = None, **kwargs: Any) -> nn.Module:
+def create_backbone(
+    name: str, checkpoint: str | Path | None = None, prefer_ema: bool = False, **kwargs: Any
+) -> nn.Module:
     """Build a backbone: images [N, 3, H, W] to a tuple of feature maps, finest first.
 
     Args:
         name: One of `list_backbones`, or a timm network with ``timm/`` before its name.
         checkpoint: File or URL, in the official release's own format: of the classification network, whose head is
             then left out, or of a detector or segmentor with this backbone. None: initialised at random.
+        prefer_ema: Take the averaged weights where the file has both.
         **kwargs: Arguments of the backbone's class, such as ``out_indices`` and ``drop_path_rate``.
 
     Returns:
@@ -54,22 +57,25 @@ def create_backbone(name: str, checkpoint: str | Path | None = None, **kwargs: A
         CheckpointError: If the file is unreadable or does not fit.
     """
     if name.startswith(TIMM):
-        return _timm_backbone(name.removeprefix(TIMM), checkpoint, kwargs)
+        return _timm_backbone(name.removeprefix(TIMM), checkpoint, prefer_ema, kwargs)
     variant = find_variant(name)
     backbone = MODELS.build({**variant.backbone, **kwargs})
     if checkpoint is None:
         _initialise(backbone)
     else:
-        load_backbone(backbone, checkpoint, variant)
+        load_backbone(backbone, checkpoint, variant, prefer_ema)
     return backbone
 
 
-def create_classifier(name: str, checkpoint: str | Path | None = None, **kwargs: Any) -> nn.Module:
+def create_classifier(
+    name: str, checkpoint: str | Path | None = None, prefer_ema: bool = False, **kwargs: Any
+) -> nn.Module:
     """Build the official classification network: images [N, 3, H, W] to logits [N, num_classes].
 
     Args:
         name: One of `list_backbones`, or a timm network with ``timm/`` before its name.
         checkpoint: File or URL, in the official release's own format or in ours. None: initialised at random.
+        prefer_ema: Take the averaged weights where the file has both.
         **kwargs: ``num_classes``, and arguments of the backbone's class or of the family's classification tail.
 
     Returns:
@@ -80,13 +86,13 @@ def create_classifier(name: str, checkpoint: str | Path | None = None, **kwargs:
         CheckpointError: If the file is unreadable or does not fit.
     """
     if name.startswith(TIMM):
-        return _timm_classifier(name.removeprefix(TIMM), checkpoint, kwargs)
+        return _timm_classifier(name.removeprefix(TIMM), checkpoint, prefer_ema, kwargs)
     variant = find_variant(name)
     classifier = ImageClassifier(**classifier_nodes(variant, kwargs))
     if checkpoint is None:
         _initialise(classifier)
     else:
-        load_classifier(classifier, checkpoint, variant)
+        load_classifier(classifier, checkpoint, variant, prefer_ema)
     return classifier
 
 
@@ -153,14 +159,14 @@ def _initialise(model: Any) -> None:
         logger.setLevel(level)
 
 
-def _timm_backbone(name: str, checkpoint: str | Path | None, kwargs: dict[str, Any]) -> nn.Module:
+def _timm_backbone(name: str, checkpoint: str | Path | None, prefer_ema: bool, kwargs: dict[str, Any]) -> nn.Module:
     weights = None
     if checkpoint is not None:
         # features_only renames modules and loads leniently: the full network is what can be held to fit
         whole = _timm_network(name, {"in_channels": kwargs.get("in_channels", 3)})
         heads = whole.pretrained_cfg.get("classifier") or ()
         prefixes = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
-        official = extract_state_dict(load_checkpoint(checkpoint))
+        official = extract_state_dict(load_checkpoint(checkpoint), prefer_ema)
         own = {key: value for key, value in whole.state_dict().items() if key.startswith(prefixes)}
         trunk = {key: value for key, value in official.items() if not key.startswith(prefixes)}
         load_state_dict(whole, {**own, **trunk}, checkpoint)
@@ -168,10 +174,10 @@ def _timm_backbone(name: str, checkpoint: str | Path | None, kwargs: dict[str, A
     return MODELS.build({"type": "TimmBackbone", "model_name": name, "weights": weights, **kwargs})
 
 
-def _timm_classifier(name: str, checkpoint: str | Path | None, kwargs: dict[str, Any]) -> nn.Module:
+def _timm_classifier(name: str, checkpoint: str | Path | None, prefer_ema: bool, kwargs: dict[str, Any]) -> nn.Module:
     network = _timm_network(name, kwargs)
     if checkpoint is not None:
-        load_state_dict(network, extract_state_dict(load_checkpoint(checkpoint)), checkpoint)
+        load_state_dict(network, extract_state_dict(load_checkpoint(checkpoint), prefer_ema), checkpoint)
     return network
 
 

@@ -17,7 +17,9 @@ from foveal.registry import MODELS
 PREFIX = "backbone."
 
 
-def load_backbone(backbone: nn.Module, checkpoint: str | Path, variant: Variant | None = None) -> None:
+def load_backbone(
+    backbone: nn.Module, checkpoint: str | Path, variant: Variant | None = None, prefer_ema: bool = False
+) -> None:
     """Load a backbone from a file of the classification network or of a whole detector or segmentor.
 
     What the backbone has no use for (the classification tail, necks and heads, norms of outputs that are not asked for)
@@ -28,12 +30,13 @@ def load_backbone(backbone: nn.Module, checkpoint: str | Path, variant: Variant 
         backbone: A built backbone.
         checkpoint: File or URL.
         variant: Its entry in the catalogue; None: the first of the same class, which knows the family's key names.
+        prefer_ema: Take the averaged weights where the file has both.
 
     Raises:
         CheckpointError: If the file is unreadable or does not fit.
     """
     variant = variant or _variant_of(backbone)
-    official = extract_state_dict(load_checkpoint(checkpoint))
+    official = extract_state_dict(load_checkpoint(checkpoint), prefer_ema)
     inner = {key.removeprefix(PREFIX): value for key, value in official.items() if key.startswith(PREFIX)}
     own = backbone.state_dict()
     state = _convert(inner or official, own, variant)
@@ -52,18 +55,19 @@ def load_backbone(backbone: nn.Module, checkpoint: str | Path, variant: Variant 
     _log(checkpoint, "not in the file, left at their initial values:", added)
 
 
-def load_classifier(classifier: nn.Module, checkpoint: str | Path, variant: Variant) -> None:
+def load_classifier(classifier: nn.Module, checkpoint: str | Path, variant: Variant, prefer_ema: bool = False) -> None:
     """Load an `ImageClassifier` from the official classification file, or from one of ours.
 
     Args:
         classifier: Built from the variant's nodes.
         checkpoint: File or URL.
         variant: The catalogue's entry.
+        prefer_ema: Take the averaged weights where the file has both.
 
     Raises:
         CheckpointError: If the file is unreadable or does not fit in every key.
     """
-    official = extract_state_dict(load_checkpoint(checkpoint))
+    official = extract_state_dict(load_checkpoint(checkpoint), prefer_ema)
     own = classifier.state_dict()
     tail = "head.tail." if hasattr(classifier.head, "tail") else "head."
     places = {key.removeprefix(PREFIX).removeprefix(tail): key for key in own}

@@ -3,7 +3,9 @@
 import argparse
 import os
 import pickle
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -55,6 +57,23 @@ def test_files_of_other_projects_are_read(tmp_path):
     read = ckpt.load_checkpoint(tmp_path / "official.pth")
     assert list(ckpt.extract_state_dict(read)) == ["w"]
     assert read["array"].tolist() == [0, 1, 2]
+
+
+def test_settings_of_yacs_are_read(tmp_path, monkeypatch):
+    class CfgNode(dict):
+        """yacs's class: a dict with attributes."""
+
+        __module__, __qualname__ = "yacs.config", "CfgNode"
+
+    monkeypatch.setitem(sys.modules, "yacs", ModuleType("yacs"))
+    monkeypatch.setitem(sys.modules, "yacs.config", ModuleType("yacs.config"))
+    sys.modules["yacs.config"].CfgNode = CfgNode
+    settings = CfgNode(MODEL=CfgNode(NAME="m1"), STEPS=[1, 2])
+    settings.__dict__["__immutable__"] = True
+    torch.save({"model": {"w": torch.ones(2)}, "config": settings}, tmp_path / "official.pth")
+    monkeypatch.undo()
+    read = ckpt.load_checkpoint(tmp_path / "official.pth")
+    assert read["config"] == {"MODEL": {"NAME": "m1"}, "STEPS": [1, 2]}
 
 
 def test_safetensors(tmp_path):

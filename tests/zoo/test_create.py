@@ -78,6 +78,16 @@ def test_backbone_from_a_detector_file(tmp_path):
     assert not hasattr(model, "norm0")
 
 
+def test_averaged_weights_are_taken_where_asked_for(official, tmp_path):
+    averaged = {key: value + 1 for key, value in official[1].items()}
+    torch.save({"model": official[1], "model_ema": averaged}, tmp_path / "both.pth")
+    for create in (create_backbone, create_classifier):
+        for prefer, want in ((False, official[1]), (True, averaged)):
+            model = create("convnext_atto", tmp_path / "both.pth", prefer_ema=prefer)
+            weight = getattr(model, "backbone", model).stages[0][0].dwconv.weight
+            assert torch.equal(weight, want["stages.0.0.dwconv.weight"])
+
+
 def test_load_backbone_without_a_name(official):
     model = ConvNeXt("atto")
     load_backbone(model, official[0])
