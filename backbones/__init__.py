@@ -4,6 +4,7 @@ from foveal.backbones.convnext import ConvNeXt, ConvNeXtTail
 from foveal.backbones.cvt import CvT, CvTTail
 from foveal.backbones.dinat import DiNAT
 from foveal.backbones.dinat_s import DiNAT_s
+from foveal.backbones.efficientvim import EfficientViM, EfficientViMTail
 from foveal.backbones.espcn import ESPCN
 from foveal.backbones.hornet import HorNet
 from foveal.backbones.inceptionnext import InceptionNeXt, InceptionNeXtTail
@@ -25,6 +26,8 @@ __all__ = [
     "CvTTail",
     "DiNAT",
     "DiNAT_s",
+    "EfficientViM",
+    "EfficientViMTail",
     "HorNet",
     "InceptionNeXt",
     "InceptionNeXtTail",

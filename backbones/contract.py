@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from foveal.errors import ConfigError, DataError
 from foveal.registry import nearest
 
 MIN_SIZE = 32
+
+Out = TypeVar("Out")
 
 
 def resolve_arch(arch: str | Mapping[str, Any], table: Mapping[str, Mapping[str, Any]], family: str) -> dict[str, Any]:
@@ -83,7 +85,7 @@ def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
     return [[next(rates) for _ in range(depth)] for depth in depths]
 
 
-def run(block: Callable[[Tensor], Tensor], x: Tensor, with_cp: bool) -> Tensor:
+def run(block: Callable[[Tensor], Out], x: Tensor, with_cp: bool) -> Out:
     """Apply ``block``; with ``with_cp``, keep no activations of it and compute them again in the backward pass."""
     if with_cp and torch.is_grad_enabled():
         return checkpoint(block, x, use_reentrant=False)

@@ -2,5 +2,6 @@
 
 from foveal.ops.aggregated_attention import aggregated_attention
 from foveal.ops.neighborhood_attention import neighborhood_attention
+from foveal.ops.state_space_duality import ssd_hidden_state
 
-__all__ = ["aggregated_attention", "neighborhood_attention"]
+__all__ = ["aggregated_attention", "neighborhood_attention", "ssd_hidden_state"]

@@ -25,7 +25,7 @@ class ClsHead(BaseModule):
             into logits. A tail that reads something else names the backbone's method for it in its attribute ``reads``.
         num_classes: K.
         in_channels: Of the map that the tail reads, or a list where ``in_index`` is a list.
-        in_index: Which of the backbone's maps ``in_channels`` is filled from where a config leaves it out.
+        in_index: Which of the backbone's maps ``in_channels`` is filled from where a config leaves it out; None: all.
         loss: Loss on logits [N, K] and labels [N].
         topk: The k of the accuracies that ``cal_acc`` reports.
         cal_acc: Report the accuracy of training batches.
@@ -37,7 +37,7 @@ class ClsHead(BaseModule):
         tail: Config,
         num_classes: int,
         in_channels: int | Sequence[int],
-        in_index: int | Sequence[int] = -1,
+        in_index: int | Sequence[int] | None = -1,
         loss: Config = {"type": "CrossEntropyLoss", "loss_weight": 1.0},  # noqa: B006
         topk: int | Sequence[int] = (1,),
         cal_acc: bool = False,

@@ -36,6 +36,7 @@ FAMILIES = {
         },
         "task": "classification",
     },
+    "EfficientViM": {"arch": {"depths": (1, 1, 1), "embed_dim": (16, 24, 32), "state_dim": (9, 4, 4)}},
     "HorNet": {"arch": {"depths": (1, 1, 2, 1), "base_dim": 16, "filters": {"classification": 64}}},
     "InceptionNeXt": {
         "arch": {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32), "band_kernel_size": 5, "branch_ratio": 0.25}
@@ -70,7 +71,7 @@ FAMILIES = {
 }
 
 # parameters without effect on the maps of a batch: shifts that batch normalisation or a softmax takes away again
-IDLE = {"CvT": r"(attn\.proj_k|conv_proj_k\.bn)\.bias$", "SHViT": r"pre_norm\.bias$"}
+IDLE = {"CvT": r"(attn\.proj_k|conv_proj_k\.bn)\.bias$", "EfficientViM": r"mixer\.A$", "SHViT": r"pre_norm\.bias$"}
 
 family = pytest.mark.parametrize("name", FAMILIES)
 
