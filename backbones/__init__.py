@@ -16,6 +16,7 @@ from foveal.backbones.shvit import SHViT, SHViTTail
 from foveal.backbones.swin import SwinTail, SwinTransformer
 from foveal.backbones.timm_backbone import TimmBackbone
 from foveal.backbones.transnext import TransNeXt, TransNeXtTail
+from foveal.backbones.unireplknet import UniRepLKNet
 
 __all__ = [
     "ESPCN",
@@ -44,4 +45,5 @@ __all__ = [
     "TimmBackbone",
     "TransNeXt",
     "TransNeXtTail",
+    "UniRepLKNet",
 ]

@@ -28,6 +28,7 @@ from foveal.backbones.contract import (
 )
 from foveal.errors import ConfigError
 from foveal.layers import DropPath, LayerNorm2d
+from foveal.ops.large_kernel_depthwise_conv2d import LargeKernelDepthwiseConv2d
 from foveal.registry import MODELS
 
 DEPTHS = (2, 3, 18, 2)
@@ -101,9 +102,7 @@ class RecursiveGatedConv(nn.Module):
         total = sum(self.dims)
         self.proj_in = nn.Conv2d(dim, 2 * dim, 1)
         self.dwconv: nn.Module = (
-            nn.Conv2d(total, total, 7, padding=3, groups=total)
-            if filter_size is None
-            else GlobalLocalFilter(total, filter_size)
+            LargeKernelDepthwiseConv2d(total, 7) if filter_size is None else GlobalLocalFilter(total, filter_size)
         )
         self.proj_out = nn.Conv2d(dim, dim, 1)
         self.pws = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(self.dims))

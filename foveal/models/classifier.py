@@ -56,6 +56,12 @@ class ImageClassifier(BaseModel):
         feats = self.backbone(inputs)
         return feats if self.neck is None else self.neck(feats)
 
+    def switch_to_deploy(self) -> None:
+        """Fuse the backbone's branches in place, where its family has any to fuse."""
+        fuse = getattr(self.backbone, "switch_to_deploy", None)
+        if fuse is not None:
+            fuse()
+
     def forward(
         self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor"
     ) -> Tensor | dict[str, Tensor] | list[DataSample]:

@@ -41,8 +41,8 @@ FAMILIES = {
     "InceptionNeXt": {
         "arch": {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32), "band_kernel_size": 5, "branch_ratio": 0.25}
     },
-    "MixVisionTransformer": {"embed_dims": 8, "num_layers": (1, 1, 2, 1), "num_heads": (1, 2, 3, 4)},
     "MobileNetV2": {"widen_factor": 0.25},
+    "MixVisionTransformer": {"embed_dims": 8, "num_layers": (1, 1, 2, 1), "num_heads": (1, 2, 3, 4)},
     "NAT": {
         "arch": {
             "embed_dim": 8,
@@ -66,6 +66,13 @@ FAMILIES = {
             "num_heads": (1, 2, 3, 4),
             "sr_ratios": (8, 4, 2, 1),
             "pretrain_size": 96,
+        }
+    },
+    "UniRepLKNet": {
+        "arch": {
+            "depths": (1, 1, 2, 1),
+            "dims": (16, 24, 32, 40),
+            "kernel_sizes": ((3,), (13,), (13, 3), (13,)),
         }
     },
 }

@@ -36,6 +36,7 @@ PUBLISHED = {
     "hornet_base_gf_img384": 92_099_560,
     "hornet_large_7x7": 194_542_504,
     "hornet_large_gf": 196_289_512,
+    "hornet_large_gf_img384": 201_806_824,
     "inceptionnext_atto": 4_156_520,
     "inceptionnext_tiny": 28_055_680,
     "inceptionnext_small": 49_374_016,
@@ -66,6 +67,15 @@ PUBLISHED = {
     "transnext_tiny": 28_258_960,
     "transnext_small": 49_741_564,
     "transnext_base": 89_721_496,
+    "unireplknet_a": 4_649_060,
+    "unireplknet_f": 6_489_328,
+    "unireplknet_p": 11_080_520,
+    "unireplknet_n": 18_818_880,
+    "unireplknet_t": 31_693_420,
+    "unireplknet_s": 56_456_704,
+    "unireplknet_b": 99_089_416,
+    "unireplknet_l": 220_076_056,
+    "unireplknet_xl": 388_690_984,
 }
 
 

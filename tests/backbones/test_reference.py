@@ -19,6 +19,7 @@ OPTIONS: dict[str, dict] = {
     "dinat_mini_dense_odd": {"task": "classification"},
     "dinat_mini_dense_seg": {"task": "segmentation"},
     "transnext_micro_dense_extrapolation": {"is_extrapolation": True},
+    "unireplknet_a_deploy": {"deploy": True},
 }
 
 
