@@ -37,7 +37,7 @@ _PLAIN_KEYS: dict[str, set[str]] = {
     "env_cfg": {"cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"},
     "auto_scale_lr": {"enable", "base_batch_size"},
 }
-_MODEL = (ours.MODELS, ours.TASK_UTILS, mm.WEIGHT_INITIALIZERS)
+_MODEL = (ours.MODELS, ours.TASK_UTILS, ours.WEIGHT_INITIALIZERS)
 # The registry of a component is known from the key that holds it, at any depth; what is below keeps it.
 _BY_KEY: dict[str, tuple[mm.Registry, ...]] = {
     "model": _MODEL,
@@ -48,22 +48,28 @@ _BY_KEY: dict[str, tuple[mm.Registry, ...]] = {
     "pipeline": (ours.TRANSFORMS,),
     "tta_pipeline": (ours.TRANSFORMS,),
     "batch_sampler": (ours.DATA_SAMPLERS,),
-    "collate_fn": (mm.FUNCTIONS,),
-    "worker_init_fn": (mm.FUNCTIONS,),
-    "train_evaluator": (ours.METRICS, mm.EVALUATOR),
-    "val_evaluator": (ours.METRICS, mm.EVALUATOR),
-    "test_evaluator": (ours.METRICS, mm.EVALUATOR),
+    "collate_fn": (ours.FUNCTIONS,),
+    "worker_init_fn": (ours.FUNCTIONS,),
+    "train_evaluator": (ours.METRICS, ours.EVALUATORS),
+    "val_evaluator": (ours.METRICS, ours.EVALUATORS),
+    "test_evaluator": (ours.METRICS, ours.EVALUATORS),
     "default_hooks": (ours.HOOKS,),
     "custom_hooks": (ours.HOOKS,),
-    "optim_wrapper": (mm.OPTIM_WRAPPERS,),
-    "optimizer": (mm.OPTIMIZERS,),
-    "param_scheduler": (mm.PARAM_SCHEDULERS,),
+    "optim_wrapper": (ours.OPTIM_WRAPPERS,),
+    "optimizer": (ours.OPTIMIZERS,),
+    "param_scheduler": (ours.PARAM_SCHEDULERS,),
     "visualizer": (ours.VISUALIZERS,),
     "vis_backends": (ours.VISBACKENDS,),
-    "log_processor": (mm.LOG_PROCESSORS,),
+    "log_processor": (ours.LOG_PROCESSORS,),
 }
-# Arguments that mmengine takes from the node before it calls the class.
-_TAKEN_OUT = {"custom_hooks": {"priority"}, "default_hooks": {"priority"}, "param_scheduler": {"convert_to_iter_based"}}
+# Arguments that mmengine and mmcv take from the node before they call the class.
+_TAKEN_OUT = {
+    "custom_hooks": {"priority"},
+    "default_hooks": {"priority"},
+    "param_scheduler": {"convert_to_iter_based"},
+    "optim_wrapper": {"constructor", "paramwise_cfg"},
+    "norm_cfg": {"requires_grad"},
+}
 _LISTS = {"pipeline", "custom_hooks", "vis_backends", "param_scheduler"}
 _NAMES_OF_FUNCTIONS = {"nms", "soft_nms"}
 
@@ -168,8 +174,14 @@ def _problem(key: Key, node: dict[str, Any], registries: tuple[mm.Registry, ...]
             if "." in kind and not kind.startswith(("mmdet.", "mmseg.", "mmpretrain.", "mmagic.", "mmengine.")):
                 return None  # a full import path, resolved when it is built
             return _unknown_in(kind, registries)
-    given = set(node) - {"type", "_scope_"} - _TAKEN_OUT.get(str(key[0]), set())
+    given = set(node) - {"type", "_scope_"} - _taken_out(key)
     return unknown_arguments(target, given) if callable(target) else None
+
+
+def _taken_out(key: Key) -> set[str]:
+    """What the node may hold beside its component's arguments."""
+    holder = "default_hooks" if key[0] == "default_hooks" else next(k for k in reversed(key) if isinstance(k, str))
+    return _TAKEN_OUT.get(holder, set())
 
 
 def _unknown_in(kind: str, registries: tuple[mm.Registry, ...]) -> str:
@@ -223,7 +235,7 @@ def _arguments_of(node: dict[str, Any], key: Key) -> set[str]:
     if last == "sampler" and len(key) == 2:
         registries = (ours.DATA_SAMPLERS,)
     target = next((t for t in (lookup(str(node["type"]), r) for r in registries) if t is not None), None)
-    return (accepted_arguments(target) or set()) if target is not None else set()
+    return (accepted_arguments(target) or set()) | _taken_out(key) if target is not None else set()
 
 
 def _overrides_nothing(key: Key, file: ConfigFile, base: dict[str, Any], config: dict[str, Any]) -> str | None:

@@ -48,6 +48,17 @@ def test_a_right_config_passes(base):
     assert config.default_scope == "foveal"
 
 
+def test_what_is_taken_before_the_call_passes(base):
+    text = """
+norm = dict(type='SyncBN', requires_grad=True)
+model = dict(backbone=dict(norm_cfg=norm))
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(norm=dict(decay_mult=0.0))))
+"""
+    assert load_config(child(base, text)).optim_wrapper.paramwise_cfg.custom_keys.norm.decay_mult == 0.0
+    with pytest.raises(ConfigError, match="paramwise_cfg"):
+        load_config(child(base, "optim_wrapper = dict(optimizer=dict(paramwise_cfg=dict()))"))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
