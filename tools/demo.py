@@ -208,7 +208,7 @@ def draw(model: torch.nn.Module, data: Data, metainfo: dict[str, Any]) -> list[n
 def report(results: Sequence[Result], work_dir: Path, console: Console) -> None:
     """Print the summary and write ``summary.json``."""
     table = Table(title="make demo")
-    for heading in ("task", "metric", "value", "baseline", "wanted", "", "minutes"):
+    for heading in ("task", "metric", "value", "baseline", "wanted", "", "min"):
         table.add_column(heading, justify="left" if heading in ("task", "metric", "") else "right")
     for r in results:
         mark = "[green]reached[/green]" if r.reached else "[red]missed[/red]"
@@ -245,7 +245,7 @@ TASKS = (
     ),
     Task(
         name="super_resolver",
-        metric="PSNR-Y (dB)",
+        metric="PSNR-Y dB",
         key="PSNR_Y",
         unit=1.0,
         wanted=0.5,

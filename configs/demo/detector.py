@@ -2,7 +2,7 @@
 
     python tools/train.py configs/demo/detector.py
 
-Two CPU cores, about 2 minutes. Box AP50 about 0.96 (wanted: 0.5) on the 21 photographs of demo/ that have one to four
+Two CPU cores, 1 to 2 minutes. Box AP50 about 0.96 (wanted: 0.5) on the 21 photographs of demo/ that have one to four
 objects, each at least 1% of the picture. All 80 classes are there; 26 occur. Scored on its training photographs, it
 shows that the machinery works, not how good the model is.
 """

@@ -2,7 +2,7 @@
 
     python tools/train.py configs/demo/super_resolver.py
 
-Two CPU cores, about 3 minutes. PSNR of the luma about 31.85 dB on 25 held-out photographs of demo/; bicubic
+Two CPU cores, 2 to 3 minutes. PSNR of the luma about 31.85 dB on 25 held-out photographs of demo/; bicubic
 interpolation has 30.98 (wanted: 0.5 dB more). The photographs are halved first, for training and for scoring: that
 takes most traces of JPEG out of what the model is to produce.
 """
