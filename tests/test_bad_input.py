@@ -93,7 +93,16 @@ FAULTS = {
         "train_dataloader.dataset.metainfo={'classes':('cat','dogg')}",
         ["'dogg'", "cat, dog"],
     ),
-    "a head with too few classes": (None, "model.bbox_head.num_classes=1", ["1.png", "label 1", "classes 0 to 0"]),
+    "a head with too few classes": (
+        None,
+        "model.bbox_head.num_classes=1",
+        ["model.bbox_head.num_classes is 1", "2 classes: cat, dog"],
+    ),
+    "a head with too many classes": (
+        None,
+        "model.bbox_head.num_classes=80",
+        ["num_classes is 80", "2 classes: cat, dog"],
+    ),
     "unknown argument": (None, "model.neck.out_chanels=3", ["model.neck.out_chanels", "out_channels"]),
     "huge learning rate": (None, "optim_wrapper.optimizer.lr=1e30", ["iteration 2", "loss", "images", ".png"]),
     "a checkpoint that does not fit": (

@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 _HOOKS: dict[str, dict[str, Any]] = {
+    "class_check": {"type": "NumClassCheckHook"},
     "loss_check": {"type": "CheckInvalidLossHook"},
     "progress": {"type": "ProgressHook"},
 }

@@ -4,6 +4,7 @@ from foveal.engine.checkpoint_hook import CheckpointHook
 from foveal.engine.cpu_amp import CpuAmpOptimWrapper
 from foveal.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from foveal.engine.loss_check_hook import CheckInvalidLossHook
+from foveal.engine.num_class_check_hook import NumClassCheckHook
 from foveal.engine.prediction_writer import PredictionWriterHook
 from foveal.engine.progress_hook import ProgressHook
 from foveal.engine.runner import Runner
@@ -14,6 +15,7 @@ __all__ = [
     "CpuAmpOptimWrapper",
     "EpochBasedTrainLoop",
     "IterBasedTrainLoop",
+    "NumClassCheckHook",
     "PredictionWriterHook",
     "ProgressHook",
     "Runner",

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
+
+from foveal.registry import OPTIM_WRAPPERS
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -14,6 +14,7 @@ from foveal.engine.checkpoint import extract_state_dict, load_checkpoint, load_s
 from foveal.zoo.load import load_backbone
 
 
+# in mmengine's own table, since init_weights() is also called outside our scope
 @WEIGHT_INITIALIZERS.register_module(name="Pretrained", force=True)
 class Pretrained:
     """Load a part of a model from a file (mmengine's name and arguments).
