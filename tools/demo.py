@@ -31,7 +31,6 @@ from foveal.api import init_model
 from foveal.config import load_config
 from foveal.data.imresize import imresize
 from foveal.engine.launch import test, train
-from foveal.engine.runner import find_last_checkpoint
 from foveal.registry import DATASETS, METRICS
 from foveal.structures import DataSample
 from foveal.visualization import compare_sample, picture_sheet, plot_curves, write_image
@@ -135,7 +134,7 @@ def run_task(task: Task, work_dir: Path, options: dict[str, Any]) -> Result:
     shutil.rmtree(run_dir, ignore_errors=True)
     start = time.monotonic()
     runner = train(config, run_dir, options=options)
-    checkpoint = find_last_checkpoint(run_dir)
+    checkpoint = Path(run_dir) / "last_checkpoint"
     value = test(config, checkpoint, run_dir, options=options)[task.key] / task.unit
     minutes = (time.monotonic() - start) / 60
 
@@ -195,7 +194,7 @@ def predict_bicubic(data: Data) -> None:
         sample.pred_img = torch.from_numpy(image.transpose(2, 0, 1).copy())
 
 
-def draw(model: torch.nn.Module, data: Data, metainfo: dict[str, Any]) -> list[np.ndarray]:
+def draw(model: Any, data: Data, metainfo: dict[str, Any]) -> list[np.ndarray]:
     """Return pictures of samples, ground truth beside the model's prediction."""
     pictures = []
     for item in data:

@@ -164,8 +164,8 @@ def write_semantic(panoptic: Json, annotations: Path) -> None:
     """Write label maps, values 0 to 132 in the order of the categories, and the list of their names."""
     label_of = {category["id"]: label for label, category in enumerate(panoptic["categories"])}
     for annotation in panoptic["annotations"]:
-        colours = cv2.imread(str(annotations / "panoptic" / annotation["file_name"]))[:, :, ::-1].astype(np.int64)
-        segments = colours @ np.array([1, 256, 65536])
+        blue_green_red = np.asarray(cv2.imread(str(annotations / "panoptic" / annotation["file_name"])))
+        segments = blue_green_red.astype(np.int64) @ np.array([65536, 256, 1])
         labels = np.full(segments.shape, UNLABELLED, np.uint8)
         for segment in annotation["segments_info"]:
             labels[segments == segment["id"]] = label_of[segment["category_id"]]

@@ -21,6 +21,13 @@ def apply_defaults(config: Config) -> None:
         config.default_hooks = {}
     for name, hook in _HOOKS.items():
         config.default_hooks.setdefault(name, dict(hook))
+    loop = config.get("train_cfg") or {}
+    by_epoch = loop.get("by_epoch", "Iter" not in str(loop.get("type", "")))
+    # mmengine's defaults count epochs even where the loop counts iterations: every validation would stand at step 0
+    config.default_hooks.setdefault("logger", {"type": "LoggerHook"}).setdefault("log_metric_by_epoch", by_epoch)
+    if config.get("log_processor") is None:
+        config.log_processor = {}
+    config.log_processor.setdefault("by_epoch", by_epoch)
     if config.get("visualizer") is None:
         config.visualizer = {}
     config.visualizer.setdefault("type", "Visualizer")

@@ -21,7 +21,7 @@ from foveal.engine import checkpoint as ckpt
 from foveal.engine import mmengine_loading
 from foveal.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from foveal.engine.random_state import random_state
-from foveal.errors import CheckpointError
+from foveal.errors import CheckpointError, ConfigError
 
 # A resumed run needs recent values only: log windows are short, and whole histories would grow every checkpoint.
 _HISTORY = 10_000
@@ -61,6 +61,17 @@ class Runner(MMRunner):
             kind = EpochBasedTrainLoop if options.pop("by_epoch", True) else IterBasedTrainLoop
             return kind(self, self._train_dataloader, **options)
         return super().build_train_loop(loop)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """As mmengine's; a schedule that begins after the last iteration is the config's mistake.
+
+        Raises:
+            ConfigError: If a schedule does not fit the length of the run.
+        """
+        try:
+            return super().build_param_scheduler(scheduler)
+        except ValueError as error:
+            raise ConfigError(f"param_scheduler does not fit a run of {self.max_iters} iterations: {error}") from error
 
     @master_only
     def save_checkpoint(

@@ -25,9 +25,6 @@ def accuracy(pred: Tensor, target: Tensor, topk: int = 1, ignore_index: int | No
     else:
         correct = (pred.topk(topk, dim=1).indices == target.unsqueeze(1)).any(1)
     eps = torch.finfo(torch.float32).eps
-    if ignore_index is None:
-        right, total = correct.sum(), target.numel()
-    else:
-        counted = target != ignore_index
-        right, total = (correct & counted).sum(), counted.sum()
+    counted = torch.ones_like(correct) if ignore_index is None else target != ignore_index
+    right, total = (correct & counted).sum(), counted.sum()
     return ((right + eps) * (100.0 / (total + eps))).reshape(1)
