@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from foveal.heads.losses.reduce import reduce_loss
+from foveal.heads.losses.elementwise import ElementwiseLoss
 from foveal.registry import MODELS
 
 
 @MODELS.register_module()
-class FocalLoss(nn.Module):
+class FocalLoss(ElementwiseLoss):
     """Sigmoid focal loss with mmdet's arguments.
 
     Args:
@@ -35,44 +35,25 @@ class FocalLoss(nn.Module):
         loss_weight: float = 1.0,
         activated: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(reduction, loss_weight)
         if not use_sigmoid:
             raise ValueError("FocalLoss has use_sigmoid=True only")
         self.use_sigmoid = use_sigmoid
         self.gamma = gamma
         self.alpha = alpha
-        self.reduction = reduction
-        self.loss_weight = loss_weight
         self.activated = activated
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Return the weighted loss.
+    def compare(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Return the elements' losses [P, C].
 
         Args:
             pred: [P, C] logits (probabilities where ``activated``).
             target: int64 [P] class numbers, C or more is background; or float [P, C] of 0 and 1.
-            weight: [P] or [P, C], or None.
-            avg_factor: What ``mean`` divides by, in place of the number of elements.
-            reduction_override: Used in place of ``reduction``.
-
-        Returns:
-            A scalar, or [P, C] for ``none``.
         """
         if target.dim() == pred.dim():
             positive, negative = self._terms(pred)
-            loss = target * positive + (1 - target) * negative
-        else:
-            loss = self._by_label(pred, target)
-        if weight is not None and weight.dim() < loss.dim():
-            weight = weight[..., None]
-        return self.loss_weight * reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)
+            return target * positive + (1 - target) * negative
+        return self._by_label(pred, target)
 
     def _by_label(self, pred: Tensor, target: Tensor) -> Tensor:
         """[P, C] for class numbers: nearly all elements are negatives, so only one column a row is looked at twice."""
