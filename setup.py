@@ -11,6 +11,10 @@ for folder in FOLDERS:
 setup(
     packages=packages,
     package_dir={"foveal": "foveal", **{f"foveal.{folder}": folder for folder in FOLDERS}},
-    package_data={"foveal": ["py.typed"], "foveal.configs": ["**/*.py"], "foveal.ops": ["**/csrc/*"]},
+    package_data={
+        "foveal": ["py.typed", "zoo/index/*.yaml"],
+        "foveal.configs": ["**/*.py"],
+        "foveal.ops": ["**/csrc/*"],
+    },
     include_package_data=False,
 )

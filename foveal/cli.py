@@ -1,4 +1,4 @@
-"""The command line: ``foveal train|test|predict|config|data|doctor``. tools/*.py are the first words of it."""
+"""The command line: ``foveal train|test|predict|config|data|zoo|doctor``. tools/*.py are the first words of it."""
 
 from __future__ import annotations
 
@@ -110,6 +110,19 @@ def _parser() -> argparse.ArgumentParser:
         action.set_defaults(run=run)
     browse.add_argument("--out", default="browse", help="folder for the pictures (default: browse)")
     browse.add_argument("--count", type=int, default=16, help="how many samples")
+
+    sub = commands.add_parser("zoo", help="Look up the weights that were released.")
+    inner = sub.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = inner.add_parser("list", help="a line for each file", parents=[common])
+    listing.add_argument("pattern", nargs="?", default="*", help="of the file's or the network's name: 'convnext*'")
+    listing.set_defaults(run=_zoo_list)
+    info = inner.add_parser("info", help="all that is known of one file", parents=[common])
+    info.add_argument("name")
+    info.set_defaults(run=_zoo_info)
+    table = inner.add_parser("table", help="the tables of model_zoo.md", parents=[common])
+    table.add_argument("--write", nargs="?", const="model_zoo.md", metavar="PAGE", help="put them into this page")
+    table.add_argument("--check", nargs="?", const="model_zoo.md", metavar="PAGE", help="fail if the page has others")
+    table.set_defaults(run=_zoo_table)
 
     command("doctor", _doctor, "Show versions, devices and what works here.")
     return parser
@@ -239,6 +252,33 @@ def _data_browse(a: argparse.Namespace) -> None:
     count = min(a.count, len(dataset))
     browse_dataset(dataset, Path(a.out), _progress(range(count), phase))
     print(f"{count} samples drawn in {a.out}")
+
+
+def _zoo_list(a: argparse.Namespace) -> None:
+    from foveal.zoo.index import list_weights
+    from foveal.zoo.table import weight_lines
+
+    weights = list_weights(a.pattern)
+    if not weights:
+        raise FovealError(f"the zoo has no weights that match {a.pattern!r}")
+    print("\n".join(weight_lines(weights)))
+
+
+def _zoo_info(a: argparse.Namespace) -> None:
+    from foveal.zoo.index import get_weight
+    from foveal.zoo.table import describe_weight
+
+    print("\n".join(describe_weight(get_weight(a.name))))
+
+
+def _zoo_table(a: argparse.Namespace) -> None:
+    from foveal.zoo.table import update_page, zoo_tables
+
+    page = a.write or a.check
+    if page is None:
+        print(zoo_tables())
+    elif not update_page(Path(page), write=a.write is not None) and not a.write:
+        raise FovealError(f"{page} is not current: run `foveal zoo table --write {page}`")
 
 
 def _doctor(a: argparse.Namespace) -> None:

@@ -26,6 +26,8 @@ assert len(model(torch.zeros(1, 3, 64, 64))[0]) == 5
 from foveal.config.load import find_config
 print(foveal.__file__, find_config("demo/detector.py"))
 import foveal.tools.train
+from foveal.zoo import find_weights
+assert find_weights("convnext_tiny")[0].url.startswith("https://")
 assert "foveal.tests" not in sys.modules
 """
 
@@ -63,6 +65,8 @@ def test_wheel_holds_what_it_should(built):
     folders = {"/".join(n.split("/")[:2]) for n in names}
     for folder in ("backbones", "necks", "heads", "ops", "configs", "tools", "data", "engine"):
         assert f"foveal/{folder}" in folders
+    index = {f"foveal/zoo/index/{p.name}" for p in (ROOT / "foveal" / "zoo" / "index").glob("*.yaml")}
+    assert index and index <= set(names)
     assert not [n for n in names if n.startswith(("tests/", "foveal/tests", "demo/", "foveal/setup"))]
     sources = {f"foveal/{p.relative_to(ROOT / 'foveal')}" for p in (ROOT / "foveal").rglob("*.py")} | {
         str(Path("foveal") / p.relative_to(ROOT))

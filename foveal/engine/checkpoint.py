@@ -262,7 +262,7 @@ def _local_file(source: str) -> Path:
     if not source.startswith(("http://", "https://")):
         return Path(source.removeprefix("file://")).expanduser()
     folder = Path(os.environ.get("FOVEAL_HOME", "~/.cache/foveal")).expanduser() / "checkpoints"
-    path = folder / source.split("?")[0].rpartition("/")[2]
+    path = folder / source.split("?")[0].rstrip("/").rpartition("/")[2]
     if not path.is_file():
         try:
             with replacing(path) as temporary:

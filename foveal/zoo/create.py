@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mmengine.logging import MMLogger
 from torch import nn
@@ -15,6 +15,7 @@ from foveal.engine.checkpoint import extract_state_dict, load_checkpoint, load_s
 from foveal.errors import ConfigError
 from foveal.models.classifier import ImageClassifier
 from foveal.registry import MODELS, accepted_arguments, lookup, nearest, unknown_arguments
+from foveal.zoo.index import default_weight
 from foveal.zoo.load import load_backbone, load_classifier
 
 TIMM = "timm/"
@@ -38,14 +39,15 @@ def list_backbones(pattern: str = "*") -> list[str]:
 
 
 def create_backbone(
-    name: str, checkpoint: str | Path | None = None, prefer_ema: bool = False, **kwargs: Any
+    name: str, checkpoint: str | Path | Literal[True] | None = None, prefer_ema: bool = False, **kwargs: Any
 ) -> nn.Module:
     """Build a backbone: images [N, 3, H, W] to a tuple of feature maps, finest first.
 
     Args:
         name: One of `list_backbones`, or a timm network with ``timm/`` before its name.
         checkpoint: File or URL, in the official release's own format: of the classification network, whose head is
-            then left out, or of a detector or segmentor with this backbone. None: initialised at random.
+            then left out, or of a detector or segmentor with this backbone. True: the first of the zoo's files for
+            this name that can be downloaded, with the arguments that it needs. None: initialised at random.
         prefer_ema: Take the averaged weights where the file has both.
         **kwargs: Arguments of the backbone's class, such as ``out_indices`` and ``drop_path_rate``.
 
@@ -56,6 +58,9 @@ def create_backbone(
         ConfigError: If the name or an argument is unknown, or a value is out of range.
         CheckpointError: If the file is unreadable or does not fit.
     """
+    if checkpoint is True:
+        checkpoint, needed = _from_zoo(name, ("classification", "backbone"))
+        kwargs = {**{key: value for key, value in needed.items() if key != "num_classes"}, **kwargs}
     if name.startswith(TIMM):
         return _timm_backbone(name.removeprefix(TIMM), checkpoint, prefer_ema, kwargs)
     variant = find_variant(name)
@@ -68,13 +73,14 @@ def create_backbone(
 
 
 def create_classifier(
-    name: str, checkpoint: str | Path | None = None, prefer_ema: bool = False, **kwargs: Any
+    name: str, checkpoint: str | Path | Literal[True] | None = None, prefer_ema: bool = False, **kwargs: Any
 ) -> nn.Module:
     """Build the official classification network: images [N, 3, H, W] to logits [N, num_classes].
 
     Args:
         name: One of `list_backbones`, or a timm network with ``timm/`` before its name.
-        checkpoint: File or URL, in the official release's own format or in ours. None: initialised at random.
+        checkpoint: File or URL, in the official release's own format or in ours. True: the first of the zoo's files
+            for this name that can be downloaded, with the arguments that it needs. None: initialised at random.
         prefer_ema: Take the averaged weights where the file has both.
         **kwargs: ``num_classes``, and arguments of the backbone's class or of the family's classification tail.
 
@@ -85,6 +91,9 @@ def create_classifier(
         ConfigError: If the name or an argument is unknown, or the family has no classification network.
         CheckpointError: If the file is unreadable or does not fit.
     """
+    if checkpoint is True:
+        checkpoint, needed = _from_zoo(name, ("classification",))
+        kwargs = {**needed, **kwargs}
     if name.startswith(TIMM):
         return _timm_classifier(name.removeprefix(TIMM), checkpoint, prefer_ema, kwargs)
     variant = find_variant(name)
@@ -94,6 +103,14 @@ def create_classifier(
     else:
         load_classifier(classifier, checkpoint, variant, prefer_ema)
     return classifier
+
+
+def _from_zoo(name: str, tasks: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    """Address of the zoo's file for a name, and the arguments that it needs."""
+    if not name.startswith(TIMM):
+        find_variant(name)
+    weight = default_weight(name, tasks)
+    return str(weight.address), dict(weight.arguments)
 
 
 def find_variant(name: str) -> Variant:
