@@ -188,6 +188,8 @@ class HorNet(BaseModule):
             ``img_size`` is below 32.
     """
 
+    blocks_per_layer = 2  # of the third stage, in the authors' layer-wise decay
+
     def __init__(
         self,
         arch: str | Mapping[str, Any] = "tiny_7x7",

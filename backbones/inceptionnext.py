@@ -7,6 +7,7 @@ those of its stages. timm's weights have the same keys.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -209,6 +210,11 @@ class InceptionNeXt(BaseModule):
         parts: list[list[nn.Module]] = [[part] for part in (self.stem, *self.stages)]
         apply_train_mode(self, parts, self.frozen_stages, self.norm_eval, mode)
         return self
+
+    def stage_of(self, name: str) -> tuple[int, int | None] | None:
+        """Return the stage that a downsampling begins, for layer-wise decay, and None for other parameters' names."""
+        match = re.match(r"stages\.(\d)\.downsample\.", name)
+        return None if match is None else (int(match[1]), None)
 
 
 class MlpHead(nn.Module):

@@ -276,6 +276,11 @@ class MixVisionTransformer(BaseModule):
         apply_train_mode(self, parts, self.frozen_stages, self.norm_eval, mode)
         return self
 
+    def stage_of(self, name: str) -> tuple[int, int | None]:
+        """Return the stage and block of a parameter, for layer-wise decay; a stage's norm is with its last block."""
+        stage, part, inner = (int(word) if word.isdigit() else 0 for word in name.split(".")[1:4])
+        return stage, (None, inner, len(self.layers[stage][1]) - 1)[part]
+
 
 _PARTS = {"patch_embed": 0, "block": 1, "norm": 2}
 _FROM_NVIDIA = (

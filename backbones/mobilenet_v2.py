@@ -24,6 +24,8 @@ Config = dict[str, Any]
 
 # expansion, channels, depth and first stride of the stages
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+# the sizes of their maps, from a quarter of the image's sides on; the first counts with the second
+_SIZES = (0, 0, 1, 2, 2, 3, 3)
 
 
 class InvertedResidual(nn.Module):
@@ -145,6 +147,20 @@ class MobileNetV2(BaseModule):
         parts = [[self.conv1], *([getattr(self, f"layer{i + 1}")] for i in range(len(STAGES)))]
         apply_train_mode(self, parts, self.frozen_stages, self.norm_eval, mode)
         return self
+
+    def stage_of(self, name: str) -> tuple[int, int] | None:
+        """Return the stage and block of a parameter, for layer-wise decay, and None for the stem's names.
+
+        A stage is all that works at one size: strides up to 4, 8, 16, 32.
+        """
+        if name.startswith("conv2."):
+            return 3, sum(STAGES[i][2] for i in (5, 6))
+        match = re.match(r"layer(\d)\.(\d+)\.", name)
+        if match is None:
+            return None
+        layer, block = int(match[1]) - 1, int(match[2])
+        same = [i for i in range(layer) if _SIZES[i] == _SIZES[layer]]
+        return _SIZES[layer], block + sum(STAGES[i][2] for i in same)
 
 
 def _rounded(channels: float) -> int:

@@ -7,6 +7,7 @@ Official code and weights: https://github.com/ysj9909/SHViT. Its detectors keep 
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -242,6 +243,16 @@ class SHViT(BaseModule):
         parts = [[part] for part in (self.patch_embed, self.blocks1, self.blocks2, self.blocks3)]
         apply_train_mode(self, parts, self.frozen_stages, self.norm_eval, mode)
         return self
+
+    def stage_of(self, name: str) -> tuple[int, int | None] | None:
+        """Return the stage and block of a parameter, for layer-wise decay, and None for the stem's names."""
+        match = re.match(r"blocks(\d)\.(\d+)\.", name)
+        if match is None:
+            return None
+        stage, block = int(match[1]) - 1, int(match[2])
+        if stage == 0:
+            return 0, block
+        return stage, block - 3 if block >= 3 else None  # the first three halve the map, as _halve makes them
 
 
 @MODELS.register_module()

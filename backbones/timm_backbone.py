@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -105,6 +106,15 @@ class TimmBackbone(BaseModule):
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
+
+    def stage_of(self, name: str) -> tuple[int, int | None] | None:
+        """Return the stage and block of a parameter, for layer-wise decay, and None where timm's name tells neither."""
+        name = name.removeprefix("timm_model.")
+        if match := re.match(r"(?:stages|layers)[._](\d+)\.(?:blocks\.)?(?:(\d+)\.)?", name):
+            return int(match[1]), None if match[2] is None else int(match[2])
+        if match := re.match(r"layer(\d)\.(\d+)\.", name):
+            return int(match[1]) - 1, int(match[2])
+        return (0, None) if re.match(r"stem|patch_embed|conv1|bn1", name) else None
 
 
 def _build(name: str, args: dict[str, Any]) -> Any:

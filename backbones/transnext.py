@@ -429,6 +429,11 @@ class TransNeXt(BaseModule):
         apply_train_mode(self, parts, self.frozen_stages, self.norm_eval, mode)
         return self
 
+    def stage_of(self, name: str) -> tuple[int, int] | None:
+        """Return the stage and last block before a norm, for layer-wise decay, and None for other parameters' names."""
+        match = re.match(r"norm(\d)\.", name)
+        return None if match is None else (int(match[1]) - 1, len(self._stage(int(match[1]) - 1)[1]) - 1)
+
     def _stage(self, i: int) -> tuple[Any, Any, Any]:
         """The patch embedding, blocks and norm of stage ``i``."""
         return tuple(getattr(self, f"{name}{i + 1}") for name in ("patch_embed", "block", "norm"))

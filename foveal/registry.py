@@ -165,7 +165,9 @@ TRANSFORMS = Registry("transform", mm.TRANSFORMS, ("mmcv.transforms", "foveal.da
 METRICS = Registry("metric", mm.METRICS, ("foveal.evaluation",))
 # Nothing of ours is in these beyond a few classes; without a child of our scope mmengine warns at every look-up.
 OPTIM_WRAPPERS = Registry("optimizer wrapper", mm.OPTIM_WRAPPERS, ("foveal.engine",))
-OPTIM_WRAPPER_CONSTRUCTORS = Registry("optimizer wrapper constructor", mm.OPTIM_WRAPPER_CONSTRUCTORS)
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    "optimizer wrapper constructor", mm.OPTIM_WRAPPER_CONSTRUCTORS, ("foveal.engine",)
+)
 OPTIMIZERS = Registry("optimizer", mm.OPTIMIZERS)
 PARAM_SCHEDULERS = Registry("parameter scheduler", mm.PARAM_SCHEDULERS)
 WEIGHT_INITIALIZERS = Registry("weight initializer", mm.WEIGHT_INITIALIZERS, ("foveal.zoo",))

@@ -2,6 +2,7 @@
 
 from foveal.engine.checkpoint_hook import CheckpointHook
 from foveal.engine.cpu_amp import CpuAmpOptimWrapper
+from foveal.engine.layer_decay import LearningRateDecayOptimizerConstructor
 from foveal.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from foveal.engine.loss_check_hook import CheckInvalidLossHook
 from foveal.engine.num_class_check_hook import NumClassCheckHook
@@ -15,6 +16,7 @@ __all__ = [
     "CpuAmpOptimWrapper",
     "EpochBasedTrainLoop",
     "IterBasedTrainLoop",
+    "LearningRateDecayOptimizerConstructor",
     "NumClassCheckHook",
     "PredictionWriterHook",
     "ProgressHook",

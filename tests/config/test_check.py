@@ -73,6 +73,8 @@ optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(norm=dict(decay_mult=0.
          ["child.py:2", "train_dataloader.dataset.pipeline.0", "'LoadImage'", "LoadImageFromFile"]),
         ("custom_hooks = [dict(type='CheckInvalidLossHook', interval_=1)]", ["custom_hooks.0", "'interval_'"]),
         ("optim_wrapper = dict(optimizer=dict(type='SDG'))", ["optim_wrapper.optimizer", "'SDG'", "SGD"]),
+        ("optim_wrapper = dict(constructor='LearningRateDecayConstructor')",
+         ["child.py:2", "optim_wrapper", "LearningRateDecayOptimizerConstructor"]),
         ("custom_hooks = ['EMAHook']", ["custom_hooks.0", "expected a dict with 'type'", "'EMAHook'"]),
         ("randomness = dict(sed=1)", ["randomness", "'sed'", "'seed'"]),
         ("model = dict(", ["child.py", "never closed"]),
