@@ -162,7 +162,7 @@ def _problem(key: Key, node: dict[str, Any], registries: tuple[mm.Registry, ...]
     last = next((str(k) for k in reversed(key) if isinstance(k, str)), "")
     constructor = node.get("constructor") if last == "optim_wrapper" else None
     if isinstance(constructor, str) and lookup(constructor, ours.OPTIM_WRAPPER_CONSTRUCTORS) is None:
-        return unknown_type(constructor, ours.OPTIM_WRAPPER_CONSTRUCTORS)
+        return f"'constructor': {unknown_type(constructor, ours.OPTIM_WRAPPER_CONSTRUCTORS)}"
     kind = node.get("type")
     if kind is None:
         allowed = _LOADER_KEYS if last.endswith("_dataloader") and len(key) == 1 else _PLAIN_KEYS.get(last)
