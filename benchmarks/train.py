@@ -94,7 +94,7 @@ def ours() -> tuple[torch.nn.Module, Callable[[dict[str, Any]], torch.Tensor]]:
 def peer() -> tuple[torch.nn.Module, Callable[[dict[str, Any]], torch.Tensor]]:
     """Return torchvision's model and the same function; its own transform keeps the size at 320."""
     model = torchvision.models.detection.retinanet_resnet50_fpn(
-        weights=None, weights_backbone=None, num_classes=80, min_size=SIZE, max_size=SIZE, trainable_backbone_layers=5
+        weights=None, weights_backbone=None, num_classes=80, min_size=SIZE, max_size=SIZE
     ).train()
 
     def loss(batch: dict[str, Any]) -> torch.Tensor:
