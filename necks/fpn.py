@@ -102,12 +102,30 @@ class FPN(BaseModule):
         Raises:
             ConfigError: If the number of maps is another.
         """
+        used = self.used(inputs)
+        laterals = self.laterals(used)
+        return self.outs(used, laterals)
+
+    def used(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return those of the incoming maps that the levels ask for.
+
+        Raises:
+            ConfigError: If the number of maps is another than that of ``in_channels``.
+        """
         if len(inputs) != len(self.in_channels):
-            raise ConfigError(f"FPN was built for {len(self.in_channels)} feature maps, got {len(inputs)}")
-        used = inputs[self.start_level : self.end_level]
+            name = type(self).__name__
+            raise ConfigError(f"{name} was built for {len(self.in_channels)} feature maps, got {len(inputs)}")
+        return inputs[self.start_level : self.end_level]
+
+    def laterals(self, used: Sequence[Tensor]) -> list[Tensor]:
+        """Return the top-down sums, one [N, out_channels, H_i, W_i] for each used map, finest first."""
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, used, strict=True)]
         for i in range(len(laterals) - 1, 0, -1):
             laterals[i - 1] = laterals[i - 1] + self._upsample(laterals[i], laterals[i - 1])
+        return laterals
+
+    def outs(self, used: Sequence[Tensor], laterals: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the ``num_outs`` maps, finest first, from the used maps and their top-down sums."""
         outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals, strict=False)]
         sources = {"on_input": used[-1], "on_lateral": laterals[-1]}
         source = sources.get(self.extra_source or "on_output", outs[-1])
