@@ -6,6 +6,7 @@ Python block whose first line is ``# name.py`` is a file that the reader saves. 
 
 import ast
 import importlib
+import inspect
 import re
 import runpy
 import shlex
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 
+from foveal.backbones.catalog import CATALOG
 from foveal.cli import _parser, main
 from foveal.config import load_config
 from foveal.config.load import find_config
@@ -170,3 +173,35 @@ def test_what_the_zoo_lists_is_there():
     MODELS.import_from_location()
     table = re.search(r"^\| Task.*?\n\n", (ROOT / "model_zoo.md").read_text(), re.DOTALL | re.MULTILINE)[0]
     assert [name for name in re.findall(r"`(\w+)`", table) if name not in MODELS.module_dict] == []
+
+
+def test_every_backbone_is_described():
+    MODELS.import_from_location()
+    page = (ROOT / "docs" / "backbones.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if line.count(" | ") == 6 and line.startswith("| `")]
+    described = {(row[0].strip("| `"), name) for row in rows for pattern in row[1].split() for name in braces(pattern)}
+    assert described == {(variant.backbone["type"], name) for name, variant in CATALOG.items()}
+    for row in rows:
+        kind = MODELS.get(row[0].strip("| `"))
+        name = next(name for kind_name, name in described if kind_name == kind.__name__)
+        assert row[4] == ", ".join(map(str, create_on_meta(name).out_strides)), name
+    options_table = page.partition("## Options")[2]
+    for options, owners, _ in re.findall(r"^\| (`.+?`) \| (.+?) \| (.+?) \|$", options_table, re.MULTILINE):
+        takers = {kind for kind, _ in described if takes(kind, options.strip("`").split("`, `")[0])}
+        assert set(re.findall(r"`(\w+)`", owners)) == takers, options
+
+
+def braces(pattern):
+    """`a_{b,c}` to a_b and a_c, as a shell does."""
+    head, brace, rest = pattern.strip("`").partition("{")
+    inner, _, tail = rest.partition("}")
+    return [head + word + end for word in inner.split(",") for end in braces(tail)] if brace else [head]
+
+
+def create_on_meta(name):
+    with torch.device("meta"):
+        return MODELS.build(dict(CATALOG[name].backbone))
+
+
+def takes(kind, option):
+    return option in inspect.signature(MODELS.get(kind)).parameters

@@ -67,9 +67,9 @@ def _introduction() -> Iterator[str]:
     yield "\n## Released weights\n"
     families = len({weight.family for weight in weights})
     yield (
-        f"{len(weights)} files of {families} families, for networks of `foveal.list_backbones()`, as their authors (of\n"
-        "ResNet and MobileNetV2: torchvision) have released them. `foveal zoo list` and `foveal zoo info NAME` show the\n"
-        "same.\n\n"
+        f"{len(weights)} files of {families} families, for networks of `foveal.list_backbones()`, as their authors\n"
+        "(of ResNet and MobileNetV2: torchvision) have released them. `foveal zoo list` and `foveal zoo info NAME`\n"
+        "show the same. [docs/backbones.md](docs/backbones.md) describes the families.\n\n"
         "*Printed* is what the source prints, to its digits. *Counted* is what our network has: parameters, and\n"
         "multiply-accumulates for one image of the size given (`foveal.zoo.flops.count_macs`), which the papers call\n"
         "FLOPs. Scores are the published ones: none has been measured here yet."
