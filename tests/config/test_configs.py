@@ -1,12 +1,17 @@
-"""Every config: its words are known, and its model computes."""
+"""Every config: its words are known, its model computes and learns, and its optimiser has all of its parameters."""
 
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData, PixelData
 
 from foveal.config import load_config
 from foveal.registry import MODELS
+from foveal.structures import DataSample
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # tests/test_demo.py runs those of the demo
@@ -15,13 +20,52 @@ CONFIGS = sorted(
     for path in (ROOT / "configs").rglob("*.py")
     if not {"_base_", "demo"} & set(path.relative_to(ROOT).parts)
 )
+SIDE = 64
+
+
+def read(path):
+    """The config without its weights, which are files or downloads."""
+    config = load_config(str(ROOT / path))
+    config.model.pop("pretrained", None)
+    for key in ("init_cfg", "pretrained"):
+        config.model.backbone.pop(key, None)
+    return config
+
+
+def tensors(value):
+    return [value] if isinstance(value, torch.Tensor) else [x for inner in value for x in tensors(inner)]
+
+
+def samples(config):
+    """Truth for two images of any task."""
+    boxes = InstanceData(bboxes=torch.tensor([[4.0, 6.0, 50.0, 60.0], [20, 10, 44, 30]]), labels=torch.tensor([3, 0]))
+    truth = {"gt_instances": boxes, "gt_sem_seg": PixelData(data=torch.randint(0, 150, (1, SIDE, SIDE)))}
+    shapes = dict.fromkeys(("img_shape", "ori_shape", "pad_shape", "batch_input_shape"), (SIDE, SIDE))
+    return [DataSample(**truth, metainfo={**shapes, "scale_factor": (1.0, 1.0), "img_id": i}) for i in range(2)]
 
 
 @pytest.mark.parametrize("path", CONFIGS)
-def test_model_is_built_and_runs(path):
-    config = load_config(str(ROOT / path))
-    config.model.pop("pretrained", None)
+def test_model_is_built_and_its_optimiser_has_every_parameter_once(path):
+    config = read(path)
     with torch.device("meta"):
         model = MODELS.build(config.model).eval()
-        outputs = model(torch.zeros(1, 3, 64, 64), mode="tensor")
-    assert all(x.device.type == "meta" for x in (outputs if isinstance(outputs, tuple | list) else [outputs]))
+        outputs = model(torch.zeros(1, 3, SIDE, SIDE), mode="tensor")
+    assert {x.device.type for x in tensors(outputs)} == {"meta"}
+    config.optim_wrapper.type = "OptimWrapper"  # mixed precision wants to see the device
+    with DefaultScope.overwrite_default_scope("foveal"):
+        groups = build_optim_wrapper(model, config.optim_wrapper).optimizer.param_groups
+    trained = [id(p) for group in groups for p in group["params"] if p.requires_grad]
+    assert sorted(trained) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+    assert max(group["lr"] for group in groups) <= 10 * config.optim_wrapper.optimizer.lr
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_model_learns(path):
+    config = read(path)
+    model = revert_sync_batchnorm(MODELS.build(config.model)).train()  # as the runner does on one device
+    loss, parts = model.parse_losses(model(torch.randn(2, 3, SIDE, SIDE), samples(config), mode="loss"))
+    assert loss.isfinite(), parts
+    loss.backward()
+    # DistributedDataParallel, which these configs are for, stops where a parameter takes no part
+    unused = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not unused
