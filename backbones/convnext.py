@@ -26,7 +26,7 @@ from foveal.backbones.contract import (
     resolve_arch,
     run,
 )
-from foveal.layers import DropPath, LayerNorm2d
+from foveal.layers import DropPath, LayerNorm2d, pointwise
 from foveal.registry import MODELS
 
 ARCHS: dict[str, dict[str, Any]] = {
@@ -63,11 +63,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to the same shape."""
-        y = self.dwconv(x).permute(0, 2, 3, 1)
-        y = self.pwconv2(F.gelu(self.pwconv1(self.norm(y))))
+        y = self.norm(self.dwconv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        y = pointwise(F.gelu(pointwise(y, self.pwconv1)), self.pwconv2)
         if self.gamma is not None:
-            y = self.gamma * y
-        return x + self.drop_path(y.permute(0, 3, 1, 2))
+            y = self.gamma[:, None, None] * y
+        return x + self.drop_path(y)
 
 
 @MODELS.register_module()

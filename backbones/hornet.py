@@ -27,7 +27,7 @@ from foveal.backbones.contract import (
     run,
 )
 from foveal.errors import ConfigError
-from foveal.layers import DropPath, LayerNorm2d
+from foveal.layers import DropPath, LayerNorm2d, pointwise
 from foveal.ops.large_kernel_depthwise_conv2d import LargeKernelDepthwiseConv2d
 from foveal.registry import MODELS
 
@@ -153,10 +153,11 @@ class Block(nn.Module):
         if self.gamma1 is not None:
             y = self.gamma1[:, None, None] * y
         x = x + self.drop_path(y)
-        y = self.pwconv2(F.gelu(self.pwconv1(self.norm2(x.permute(0, 2, 3, 1)))))
+        y = self.norm2(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        y = pointwise(F.gelu(pointwise(y, self.pwconv1)), self.pwconv2)
         if self.gamma2 is not None:
-            y = self.gamma2 * y
-        return x + self.drop_path(y.permute(0, 3, 1, 2))
+            y = self.gamma2[:, None, None] * y
+        return x + self.drop_path(y)
 
 
 @MODELS.register_module()

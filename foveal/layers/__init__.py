@@ -4,6 +4,7 @@ from foveal.layers.drop import DropPath
 from foveal.layers.mlp import Mlp
 from foveal.layers.neighborhood import NeighborhoodBlock, NeighborhoodLevel
 from foveal.layers.norm import LayerNorm2d
+from foveal.layers.pointwise import pointwise
 from foveal.layers.squeeze_excite import SqueezeExcite
 
-__all__ = ["DropPath", "LayerNorm2d", "Mlp", "NeighborhoodBlock", "NeighborhoodLevel", "SqueezeExcite"]
+__all__ = ["DropPath", "LayerNorm2d", "Mlp", "NeighborhoodBlock", "NeighborhoodLevel", "SqueezeExcite", "pointwise"]
