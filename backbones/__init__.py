@@ -1,6 +1,7 @@
 """Backbones: one file a family. Importing this folder registers them."""
 
 from foveal.backbones.convnext import ConvNeXt, ConvNeXtTail
+from foveal.backbones.convnext_isotropic import ConvNeXtIsotropic
 from foveal.backbones.cvt import CvT, CvTTail
 from foveal.backbones.dinat import DiNAT
 from foveal.backbones.dinat_s import DiNAT_s
@@ -22,6 +23,7 @@ __all__ = [
     "ESPCN",
     "NAT",
     "ConvNeXt",
+    "ConvNeXtIsotropic",
     "ConvNeXtTail",
     "CvT",
     "CvTTail",

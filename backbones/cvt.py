@@ -282,7 +282,8 @@ def _depthwise(dim: int, stride: int) -> nn.Sequential:
 
 register_family(
     CvT,
-    {f"cvt_{arch}": {"arch": arch} for arch in ARCHS},
+    # the files for 384 pixels are of the same networks; the releases and papers have names of their own for them
+    {f"cvt_{arch}{size}": {"arch": arch} for arch in ARCHS for size in ("", "_384")},
     trunk={"out_indices": (2,)},
     head={"type": "ClsHead", "tail": {"type": "CvTTail"}},
     tail_keys=r"(norm|head)\.",

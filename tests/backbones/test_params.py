@@ -8,7 +8,11 @@ from foveal.zoo.create import classifier_nodes, find_variant
 
 # exact where the official code gives a number, which rounds to what the paper or the README prints
 PUBLISHED = {
+    "convnext_isotropic_base": 87_083_752,
+    "convnext_isotropic_small": 22_308_712,
     "cvt_13": 19_997_480,
+    "cvt_13_384": 19_997_480,
+    "cvt_w24_384": 277_196_392,
     "cvt_21": 31_622_696,
     "cvt_w24": 277_196_392,
     "dinat_mini": 19_984_174,

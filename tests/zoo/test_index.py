@@ -20,7 +20,14 @@ from foveal.zoo.table import BEGIN, END, update_page
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 # the first four are timm's, which has their weights; the last one is in the official code only
-WITHOUT_RELEASE = {"convnext_atto", "convnext_femto", "convnext_pico", "convnext_nano", "hornet_base_gf_img384"}
+WITHOUT_RELEASE = {
+    "convnext_atto",
+    "convnext_femto",
+    "convnext_pico",
+    "convnext_nano",
+    "cvt_w24",
+    "hornet_base_gf_img384",
+}
 
 # printed figures that no reading of the network gives
 MISPRINTED = {
@@ -101,7 +108,7 @@ def test_the_command_line_looks_up(capsys):
     out = capsys.readouterr().out
     assert "arch: cvt_13\n" in out and "1drv.ms" in out and "address: none for a program" in out
     for words, message in (
-        (["info", "cvt_13"], "is a network; the weights for it are called cvt_13_224_in1k, cvt_13_384_in1k"),
+        (["info", "cvt_13"], "is a network; the weights for it are called cvt_13_224_in1k"),
         (["info", "cvt_13_224"], "nearest names: cvt_13_224_in1k"),
         (["list", "x*"], r"no weights that match 'x\*'"),
     ):
