@@ -88,6 +88,10 @@ class ConvNeXtIsotropic(BaseModule):
             x = run(block, x, self.with_cp)
         return (x,)
 
+    def stage_of(self, name: str) -> tuple[int, int | None]:
+        """Return the stage (there is one) and block of a parameter, for layer-wise decay; the stem has no block."""
+        return 0, int(name.split(".")[1]) if name.startswith("blocks.") else None
+
     def train(self, mode: bool = True) -> ConvNeXtIsotropic:
         """Switch to training mode, but for what is frozen."""
         super().train(mode)
