@@ -107,6 +107,9 @@ def load_state_dict(
 ) -> list[str]:
     """Copy a state dict into a model.
 
+    A model may have ``convert_state_dict(state_dict)``, which returns official names as ours, and
+    ``explain_misfit(state_dict)``, which returns half a sentence on why a file in our names does not fit, or None.
+
     Args:
         model: The model.
         state_dict: Names to tensors.
@@ -119,6 +122,8 @@ def load_state_dict(
     Raises:
         CheckpointError: If ``strict`` and there are differences; if not one key fits.
     """
+    if hasattr(model, "convert_state_dict"):
+        state_dict = model.convert_state_dict(state_dict)
     own = model.state_dict()
     wrong = [k for k, v in state_dict.items() if k in own and own[k].shape != v.shape]
     missing = [k for k in own if k not in state_dict]
@@ -128,8 +133,11 @@ def load_state_dict(
     lines += [f"unexpected in the file: {k} {_shape(state_dict[k])}" for k in unexpected]
     fitting = {k: v for k, v in state_dict.items() if k in own and k not in wrong}
     if lines and (strict or not fitting):
+        reason = model.explain_misfit(state_dict) if hasattr(model, "explain_misfit") else None
+        because = f"{reason}; " if reason else ""
         raise CheckpointError(
-            f"{source} does not fit {type(model).__name__}: {len(fitting)} of the model's {len(own)} tensors match, "
+            f"{source} does not fit {type(model).__name__}: {because}"
+            f"{len(fitting)} of the model's {len(own)} tensors match, "
             f"{len(missing)} missing, {len(unexpected)} unexpected, {len(wrong)} of wrong shape\n" + _excerpt(lines)
         )
     model.load_state_dict(fitting, strict=False)

@@ -6,5 +6,15 @@ from foveal.layers.neighborhood import NeighborhoodBlock, NeighborhoodLevel
 from foveal.layers.norm import LayerNorm2d
 from foveal.layers.pointwise import pointwise
 from foveal.layers.squeeze_excite import SqueezeExcite
+from foveal.layers.upscale import explain_scale
 
-__all__ = ["DropPath", "LayerNorm2d", "Mlp", "NeighborhoodBlock", "NeighborhoodLevel", "SqueezeExcite", "pointwise"]
+__all__ = [
+    "DropPath",
+    "LayerNorm2d",
+    "Mlp",
+    "NeighborhoodBlock",
+    "NeighborhoodLevel",
+    "SqueezeExcite",
+    "explain_scale",
+    "pointwise",
+]

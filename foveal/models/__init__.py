@@ -3,12 +3,15 @@
 from foveal.models.classifier import ImageClassifier
 from foveal.models.data_preprocessor import DataPreprocessor, DetDataPreprocessor, SegDataPreProcessor
 from foveal.models.detector import SingleStageDetector
+from foveal.models.restoration import CFSR, ESPCNNet
 from foveal.models.restorer import Restorer
 from foveal.models.segmentor import EncoderDecoder
 
 __all__ = [
+    "CFSR",
     "DataPreprocessor",
     "DetDataPreprocessor",
+    "ESPCNNet",
     "EncoderDecoder",
     "ImageClassifier",
     "Restorer",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
-from foveal.errors import DataError
+from foveal.errors import ConfigError, DataError
 from foveal.models.build import Node, build_backbone_and_neck, build_data_preprocessor, build_head
 from foveal.registry import MODELS
 from foveal.structures import DataSample
@@ -23,23 +23,30 @@ _L1 = {"type": "L1Loss"}
 
 @MODELS.register_module()
 class Restorer(BaseModel):
-    """A backbone, perhaps a neck, and a head that makes an image ``head.scale`` times as large.
+    """A network that makes an image ``scale`` times as large: a whole one, or a backbone, perhaps a neck, and a head.
 
     Args:
-        backbone: Config of the backbone.
-        head: Config of the head; ``in_channels`` may be left out.
-        neck: Config of the neck.
+        generator: Config of a whole network, image to image, such as `CFSR`; it has ``scale``. Its key names are
+            those of the official release: a file of that release is loaded as it is, one of ours has ``generator.``
+            before each name.
+        backbone: Config of the backbone, where there is no generator.
+        head: Config of the head on it; ``in_channels`` may be left out.
+        neck: Config of the neck between.
         pixel_loss: Config of the loss between restored and sharp image, both in [0, 1].
         upsample_residual: The head makes only what is added to the input, enlarged by repeating its pixels (ABPN,
             arXiv:2105.09750). A small network then starts near bicubic quality and trains in a fraction of the time.
         data_preprocessor: Config of it. None: RGB in [0, 1].
         init_cfg: mmengine's initialisation.
+
+    Raises:
+        ConfigError: If there is neither a generator nor a backbone with a head, or both.
     """
 
     def __init__(
         self,
-        backbone: Node,
-        head: Node,
+        generator: Node | None = None,
+        backbone: Node | None = None,
+        head: Node | None = None,
         neck: Node | None = None,
         pixel_loss: Node = _L1,
         upsample_residual: bool = False,
@@ -47,23 +54,48 @@ class Restorer(BaseModel):
         init_cfg: Options | list[Options] | None = None,
     ) -> None:
         super().__init__(build_data_preprocessor(data_preprocessor or _UNIT_RGB), init_cfg)
-        self.backbone, self.neck = build_backbone_and_neck(backbone, neck)
-        self.head: Any = build_head(head, self.backbone if self.neck is None else self.neck)
+        self.generator: Any = None
+        if generator is not None and backbone is head is neck is None:
+            self.generator = generator if isinstance(generator, nn.Module) else MODELS.build(generator)
+        elif generator is None and backbone is not None and head is not None:
+            self.backbone, self.neck = build_backbone_and_neck(backbone, neck)
+            self.head: Any = build_head(head, self.backbone if self.neck is None else self.neck)
+        else:
+            raise ConfigError("Restorer takes either a generator, or a backbone and a head with perhaps a neck between")
         self.upsample_residual = upsample_residual
         self.pixel_loss = MODELS.build(pixel_loss)
 
     @property
     def scale(self) -> int:
         """Size of the output divided by that of the input."""
-        return self.head.scale
+        return self.head.scale if self.generator is None else self.generator.scale
+
+    def switch_to_deploy(self) -> None:
+        """Merge the branches of the generator or backbone in place, where it has any to merge."""
+        network = self.backbone if self.generator is None else self.generator
+        if hasattr(network, "switch_to_deploy"):
+            network.switch_to_deploy()
+
+    def convert_state_dict(self, state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return a state dict under our names: an official file of the generator gets its prefix."""
+        if self.generator is None or any(key.startswith("generator.") for key in state_dict):
+            return state_dict
+        return {f"generator.{key}": value for key, value in state_dict.items()}
+
+    def explain_misfit(self, state_dict: Mapping[str, Tensor]) -> str | None:
+        """Say why a state dict under our names does not fit, such as another scale; None where that is not known."""
+        name, part = ("head.", self.head) if self.generator is None else ("generator.", self.generator)
+        if not hasattr(part, "explain_misfit"):
+            return None
+        return part.explain_misfit({k.removeprefix(name): v for k, v in state_dict.items() if k.startswith(name)})
 
     def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor") -> Any:
         """Run the network.
 
         Args:
-            inputs: Images [N, 3, H, W], RGB in [0, 1].
+            inputs: Images [N, C, H, W] in [0, 1], RGB unless the network takes others.
             data_samples: N of them; needed for ``loss``.
-            mode: ``tensor`` gives [N, 3, H * scale, W * scale], ``loss`` a dictionary of scalars, ``predict`` data
+            mode: ``tensor`` gives [N, C, H * scale, W * scale], ``loss`` a dictionary of scalars, ``predict`` data
                 samples with ``pred_img``.
 
         Raises:
@@ -75,16 +107,19 @@ class Restorer(BaseModel):
             return self.predict(inputs, data_samples)
         if mode != "tensor":
             raise ValueError(f"mode must be tensor, loss or predict, got {mode!r}")
-        feats = self.backbone(inputs)
-        image = self.head(feats if self.neck is None else self.neck(feats))
+        if self.generator is not None:
+            image = self.generator(inputs)
+        else:
+            feats = self.backbone(inputs)
+            image = self.head(feats if self.neck is None else self.neck(feats))
         return image + F.interpolate(inputs, scale_factor=float(self.scale)) if self.upsample_residual else image
 
     def loss(self, inputs: Tensor, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
         """Return ``loss_pixel`` of a batch.
 
         Args:
-            inputs: [N, 3, H, W].
-            data_samples: N of them with ``gt_img`` uint8 [3, H * scale, W * scale].
+            inputs: [N, C, H, W].
+            data_samples: N of them with ``gt_img`` uint8 [C, H * scale, W * scale].
 
         Raises:
             DataError: If a sharp image has another size.
@@ -104,11 +139,11 @@ class Restorer(BaseModel):
         """Restore a batch.
 
         Args:
-            inputs: [N, 3, H, W].
+            inputs: [N, C, H, W].
             data_samples: N of them; where they have ``img_shape``, the rest of H x W is padding and is cut off.
 
         Returns:
-            The data samples with ``pred_img`` float [3, h * scale, w * scale] in [0, 1].
+            The data samples with ``pred_img`` float [C, h * scale, w * scale] in [0, 1].
         """
         samples = data_samples or [DataSample() for _ in range(len(inputs))]
         for sample, image in zip(samples, self(inputs).clamp(0, 1), strict=True):

@@ -10,15 +10,13 @@ from typing import Any
 from foveal.engine.checkpoint import extract_state_dict, load_checkpoint, load_state_dict
 from foveal.errors import ConfigError
 from foveal.models.restorer import Restorer
-from foveal.registry import MODELS, nearest
+from foveal.registry import MODELS, accepted_arguments, lookup, nearest
 
+# Arguments of `Restorer`; luminance is one channel, which has no order to turn round.
+_LUMINANCE = {"data_preprocessor": {"type": "DataPreprocessor", "mean": [0.0], "std": [255.0]}}
 RESTORERS: dict[str, dict[str, Any]] = {
-    f"espcn_x{scale}": {
-        "type": "Restorer",
-        "backbone": {"type": "ESPCN"},
-        "head": {"type": "PixelShuffleHead", "scale": scale},
-    }
-    for scale in (2, 3, 4)
+    **{f"cfsr_x{s}": {"generator": {"type": "CFSR", "scale": s}} for s in (2, 3, 4)},
+    **{f"espcn_x{s}": {"generator": {"type": "ESPCNNet", "scale": s}, **_LUMINANCE} for s in (2, 3, 4, 8)},
 }
 
 
@@ -32,12 +30,12 @@ def list_restorers(pattern: str = "*") -> list[str]:
 
 
 def create_restorer(name: str, checkpoint: str | Path | None = None, **kwargs: Any) -> Restorer:
-    """Build a restoration network: images [N, 3, H, W], RGB in [0, 1], to [N, 3, H * s, W * s].
+    """Build a restoration network: images [N, C, H, W] in [0, 1] to [N, C, H * s, W * s]; RGB, but ESPCN luminance.
 
     Args:
         name: One of `list_restorers`.
-        checkpoint: File or URL. None: initialised at random.
-        **kwargs: Arguments of `Restorer`, such as ``pixel_loss``.
+        checkpoint: File or URL, in the official release's own format or in ours. None: initialised at random.
+        **kwargs: Arguments of the network's class, such as ``embed_dim``, and of `Restorer`, such as ``pixel_loss``.
 
     Returns:
         The network, in training mode.
@@ -49,7 +47,11 @@ def create_restorer(name: str, checkpoint: str | Path | None = None, **kwargs: A
     if name not in RESTORERS:
         near = nearest(name, RESTORERS, 5) or list(RESTORERS)
         raise ConfigError(f"no restorer is called {name!r}; nearest names: {', '.join(near)}")
-    model = MODELS.build({**copy.deepcopy(RESTORERS[name]), **kwargs})
+    node = copy.deepcopy(RESTORERS[name])
+    network = accepted_arguments(lookup(node["generator"]["type"], MODELS)) or set()
+    own = (accepted_arguments(Restorer) or set()) | (set(kwargs) - network)
+    node["generator"].update({key: value for key, value in kwargs.items() if key not in own})
+    model = MODELS.build({"type": Restorer, **node, **{key: value for key, value in kwargs.items() if key in own}})
     if checkpoint is not None:
         load_state_dict(model, extract_state_dict(load_checkpoint(checkpoint)), checkpoint)
     return model

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from foveal.errors import ConfigError
+from foveal.layers import explain_scale
 from foveal.registry import MODELS
 
 
@@ -40,3 +41,7 @@ class PixelShuffleHead(nn.Module):
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
         """Return the image [N, out_channels, h * s, w * s] from the last map [N, in_channels, h, w] of ``feats``."""
         return self.shuffle(self.conv(feats[-1]))
+
+    def explain_misfit(self, state_dict: dict[str, Tensor]) -> str | None:
+        """Say why a checkpoint in this head's key names does not fit, where that is another scale."""
+        return explain_scale(state_dict.get("conv.weight"), self.out_channels, self.scale)

@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from foveal.errors import DataError
+from foveal.engine.checkpoint import load_state_dict
+from foveal.errors import CheckpointError, ConfigError, DataError
 from foveal.registry import MODELS
 from foveal.structures import DataSample
 
@@ -79,6 +80,37 @@ def test_a_sharp_image_of_another_size_is_named():
     data = model.data_preprocessor(batch((10, 12), 3))
     with pytest.raises(DataError, match=r"0\.png: the input is 10 x 12 .* must be 40 x 48, got 30 x 36"):
         model(**data, mode="loss")
+
+
+def test_a_checkpoint_of_another_scale_is_named():
+    with pytest.raises(
+        CheckpointError, match=r"^a\.pth does not fit Restorer: it is for scale 3, the model for scale 2;"
+    ):
+        load_state_dict(restorer(2), restorer(3).state_dict(), "a.pth")
+
+
+def test_a_whole_network_stands_for_backbone_and_head():
+    network = {"type": "CFSR", "scale": 3, "embed_dim": 8, "depths": (1,), "deploy": False}
+    model = MODELS.build({"type": "Restorer", "generator": network}).eval()
+    data = model.data_preprocessor(batch((8, 6), 3))
+    assert model.scale == 3 and model(**data).shape == (2, 3, 24, 18)
+    assert [tuple(s.pred_img.shape) for s in model(**data, mode="predict")] == [(3, 24, 18)] * 2
+    assert model(**data, mode="loss")["loss_pixel"].isfinite()
+    before = model(**data)
+    model.switch_to_deploy()
+    assert model.generator.deploy
+    torch.testing.assert_close(model(**data), before)
+
+
+@pytest.mark.parametrize("parts", [(), ("generator", "head"), ("backbone",), ("generator", "backbone", "head")])
+def test_other_combinations_of_parts_are_refused(parts):
+    nodes = {
+        "generator": {"type": "CFSR", "scale": 2},
+        "backbone": {"type": "ESPCN"},
+        "head": {"type": "PixelShuffleHead"},
+    }
+    with pytest.raises(ConfigError, match="Restorer takes either a generator, or a backbone and a head"):
+        MODELS.build({"type": "Restorer", **{part: nodes[part] for part in parts}})
 
 
 def test_a_gray_image_is_named():
