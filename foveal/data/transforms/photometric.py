@@ -14,17 +14,20 @@ from foveal.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class PhotoMetricDistortion(BaseTransform):
-    """SSD's colour distortion (https://arxiv.org/abs/1512.02325), with mmdet's order and ranges.
+    """SSD's colour distortion (https://arxiv.org/abs/1512.02325), with mmdet's and mmseg's order and ranges.
 
-    Each step happens with probability 1/2: brightness, contrast (before or after the colours), saturation, hue, and
-    a random order of the channels. The result is float32 and is not clipped, as in mmdet. A grey image has brightness
-    and contrast changed only.
+    Each step happens with probability 1/2: brightness, contrast (before or after the colours), saturation, hue. A grey
+    image has brightness and contrast changed only.
+
+    mmdet and mmseg give this name to two distortions, so the sample decides. With a label map and no boxes it is
+    mmseg's: the hue turns by up to twice ``hue_delta``, every step is clipped to [0, 255], the result is uint8. Else it
+    is mmdet's: the channels also get a random order with probability 1/2, the result is float32 and not clipped.
 
     Args:
         brightness_delta: Largest addition to the pixels.
         contrast_range: Factor of the pixels.
         saturation_range: Factor of the saturation.
-        hue_delta: Largest addition to the hue, in degrees.
+        hue_delta: Largest addition to the hue, in degrees (mmseg's distortion: in units of 2 degrees).
     """
 
     def __init__(
@@ -48,25 +51,37 @@ class PhotoMetricDistortion(BaseTransform):
         hue = np.random.uniform(-self.hue_delta, self.hue_delta)
         order = np.random.permutation(3)
 
+        as_mmseg = results.get("gt_seg_map") is not None and results.get("gt_bboxes") is None
+        highest = 255 if as_mmseg else None
+
         img = results["img"].astype(np.float32)
         if brighten:
-            img += np.float32(delta)
+            img = _scale(img, 1.0, delta, highest)
         if contrast and not contrast_last:
-            img *= np.float32(factor)
+            img = _scale(img, factor, 0.0, highest)
         if img.ndim == 3 and img.shape[2] == 3:
             if saturate or turn:
+                hue *= 2 if as_mmseg else 1
                 img = _shift_colours(img, saturation if saturate else 1.0, hue if turn else 0.0)
-            if swap:
+            if swap and not as_mmseg:
                 img = np.ascontiguousarray(img[..., order])
         if contrast and contrast_last:
-            img *= np.float32(factor)
-        results["img"] = img
+            img = _scale(img, factor, 0.0, highest)
+        results["img"] = np.rint(img).astype(np.uint8) if as_mmseg else img
         return results
 
 
+def _scale(img: np.ndarray, factor: float, delta: float, highest: float | None) -> np.ndarray:
+    """Return ``img * factor + delta``, clipped to [0, highest] unless that is None."""
+    img = img * np.float32(factor) + np.float32(delta)
+    return img if highest is None else img.clip(0, highest)
+
+
 def _shift_colours(img: np.ndarray, saturation: float, hue: float) -> np.ndarray:
-    """Scale the saturation and turn the hue (degrees) of a float32 BGR image."""
+    """Scale the saturation, up to full, and turn the hue (degrees) of a float32 BGR image."""
     hsv = cv2.cvtColor(img, cv2.COLOR_BGR2HSV)
     hsv[..., 0] = np.mod(hsv[..., 0] + np.float32(hue), 360)
     hsv[..., 1] = hsv[..., 1] * np.float32(saturation)
+    if saturation > 1:  # beyond full saturation pixels would be negative
+        hsv[..., 1] = hsv[..., 1].clip(0, 1)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)

@@ -13,10 +13,10 @@ def image() -> np.ndarray:
     return np.random.default_rng(0).integers(20, 200, (16, 18, 3), dtype=np.uint8)
 
 
-def distorted(image, **arguments):
+def distorted(image, sample=(), **arguments):
     neutral = dict(brightness_delta=0, contrast_range=(1, 1), saturation_range=(1, 1), hue_delta=0)
     transform = PhotoMetricDistortion(**{**neutral, **arguments})
-    return [transform({"img": image})["img"] for _ in range(40)]
+    return [transform({"img": image, **dict(sample)})["img"] for _ in range(40)]
 
 
 def test_neutral_ranges_only_reorder_the_channels(image):
@@ -41,6 +41,33 @@ def test_hue_turns_and_keeps_the_brightest_channel(image):
     assert turned
     for result in turned:
         assert np.allclose(result.max(axis=2), before[..., 2], atol=1e-2)
+
+
+def hue_of(image):
+    return cv2.cvtColor(image.astype(np.float32), cv2.COLOR_BGR2HSV)[..., 0]
+
+
+@pytest.mark.parametrize("sample", [{}, {"gt_seg_map": np.zeros((16, 18), np.uint8)}], ids=["mmdet", "mmseg"])
+def test_saturation_ends_where_colours_are_pure(image, sample):
+    image[..., 0] = 0
+    np.random.seed(0)
+    for result in distorted(image, sample, saturation_range=(1.5, 1.5)):
+        assert result.min() > -1e-3
+
+
+def test_a_segmentation_sample_is_distorted_as_in_mmseg(image):
+    seg = {"gt_seg_map": np.zeros(image.shape[:2], np.uint8)}
+    np.random.seed(0)
+    for result in distorted(image, seg):
+        assert result.dtype == np.uint8
+        assert np.array_equal(result, image)  # the channels keep their order
+    results = distorted(image, seg, brightness_delta=90, contrast_range=(0.5, 1.5))
+    assert min(r.min() for r in results) == 0 and max(r.max() for r in results) == 255
+    red = np.zeros_like(image) + np.array([100, 100, 200], np.uint8)
+    turns = [(hue_of(r).mean() + 180) % 360 - 180 for r in distorted(red, seg, hue_delta=18)]
+    assert -36.5 < min(turns) < -20 and 20 < max(turns) < 36.5
+    with_boxes = seg | {"gt_bboxes": np.zeros((0, 4), np.float32)}
+    assert all(r.dtype == np.float32 for r in distorted(image, with_boxes))
 
 
 def test_mmcvs_normalize_is_found(image):
