@@ -104,13 +104,13 @@ def source_image(sample: DataSample, network_input: torch.Tensor) -> np.ndarray:
 
     Args:
         sample: With ``img_path``.
-        network_input: uint8 [3, H, W], BGR, or [1, H, W].
+        network_input: [3, H, W], BGR, or [1, H, W], in [0, 255]; colour distortion leaves floats, also beyond.
     """
     if "pred_img" not in sample and sample.get("img_path"):
         image = cv2.imread(str(sample.img_path), cv2.IMREAD_COLOR)
         if image is not None:
             return np.ascontiguousarray(image[..., ::-1])
-    pixels = network_input.cpu().numpy()[::-1].transpose(1, 2, 0)
+    pixels = network_input.float().clamp(0, 255).round().byte().cpu().numpy()[::-1].transpose(1, 2, 0)
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 

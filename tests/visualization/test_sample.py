@@ -13,6 +13,7 @@ from mmengine.structures import InstanceData, PixelData
 from foveal.errors import ConfigError
 from foveal.registry import HOOKS
 from foveal.structures import DataSample
+from foveal.visualization.hook import source_image
 from foveal.visualization.sample import compare_sample, draw_sample
 
 META = {"classes": ["cat", "dog", "ship"], "palette": [(250, 10, 20), (20, 30, 240), (10, 200, 10)]}
@@ -83,6 +84,15 @@ def test_what_is_absent_is_not_drawn(image):
     sample = sample_of("detection")
     del sample.gt_instances
     assert compare_sample(image, sample, META).shape[1] == SIZE[1]
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_an_input_that_colour_distortion_left_as_floats_is_drawn(image, task):
+    bright = torch.full((3, *SIZE), 300.0)
+    bright[2] = -20
+    picture = source_image(DataSample(), bright)
+    assert picture.dtype == np.uint8 and (picture == [0, 255, 255]).all()
+    assert draw_sample(picture, sample_of(task), META, "gt").dtype == np.uint8
 
 
 def test_labels_without_names(image):
