@@ -93,7 +93,7 @@ def _prepare(pipeline: list[Any], image: str | Path | np.ndarray) -> dict[str, A
             raise DataError(f"image {image} does not exist")
         results = {"img_path": str(image), "img_id": Path(image).stem}
     for step in pipeline:
-        if not (isinstance(image, np.ndarray) and type(step).__name__.startswith("LoadImage")):
+        if not (isinstance(image, np.ndarray) and _loads_image(step)):
             results = step(results)
     return results
 
@@ -104,9 +104,22 @@ def _pipeline(model: Any) -> list[Any]:
         nodes = _dataset_node(model.cfg).get("pipeline")
         if not nodes:
             raise ConfigError("the config has no test_dataloader.dataset.pipeline, which prediction runs")
-        kept = [n for n in nodes if n["type"] not in _ANNOTATION_STEPS and n.get("key", "img") == "img"]
-        model._predict_pipeline = [TRANSFORMS.build(copy.deepcopy(n)) for n in kept]
+        steps = [TRANSFORMS.build(copy.deepcopy(n)) for n in nodes if n["type"] not in _ANNOTATION_STEPS]
+        steps = [step for step in steps if not _reads_sharp_image(step)]
+        if not any(map(_loads_image, steps)):
+            # restoration on the fly: in tests the pipeline makes the image, out of the sharp one
+            steps.insert(0, TRANSFORMS.build({"type": "LoadImageFromFile"}))
+        model._predict_pipeline = steps
     return model._predict_pipeline
+
+
+def _loads_image(step: Any) -> bool:
+    return type(step).__name__.startswith("LoadImage")
+
+
+def _reads_sharp_image(step: Any) -> bool:
+    """Whether a step of a restoration pipeline reads ``gt_img``, which is what prediction is to find."""
+    return "gt_img" in (getattr(step, "key", None), *getattr(step, "keys", ()))
 
 
 def _dataset_node(cfg: Config) -> dict[str, Any]:
