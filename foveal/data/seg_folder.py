@@ -85,15 +85,15 @@ class SegFolderDataset(Dataset):
         images = self.data_prefix.get("img_path", self.data_root)
         masks = self.data_prefix.get("seg_map_path")
         if self.ann_file:
-            names = read_lines(self.ann_file)
+            files = [name + self.img_suffix for name in read_lines(self.ann_file)]
         else:
-            names = [file[: -len(self.img_suffix)] for file in list_files(images, self.img_suffix)]
+            files = list_files(images, self.img_suffix)  # a.JPG too
         return [
             (
-                os.path.join(images, name + self.img_suffix),
-                None if masks is None else os.path.join(masks, name + self.seg_map_suffix),
+                os.path.join(images, file),
+                None if masks is None else os.path.join(masks, file[: -len(self.img_suffix)] + self.seg_map_suffix),
             )
-            for name in names
+            for file in files
         ]
 
     def settle_classes(self) -> None:

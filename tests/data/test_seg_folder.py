@@ -39,6 +39,13 @@ def test_split_list_and_suffixes(mask_folder):
     assert dataset[0]["seg_map_path"].endswith("b_labels.png")
 
 
+def test_a_suffix_in_capitals_is_found_as_written(mask_folder):
+    (mask_folder / "img/b.jpg").rename(mask_folder / "img/b.JPG")
+    dataset = build(mask_folder)
+    assert dataset[1]["img_path"].endswith("img/b.JPG")
+    assert dataset[1]["seg_map_path"].endswith("ann/b.png")
+
+
 def test_missing_files_are_named(mask_folder):
     (mask_folder / "ann/b.png").unlink()
     with pytest.raises(DataError, match=r"1 of 3 masks of data_prefix\['seg_map_path'\] are missing: .*ann/b\.png"):
