@@ -8,7 +8,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from foveal.errors import ConfigError
-from foveal.models.build import Node, build_backbone_and_neck, build_head
+from foveal.models.build import Node, build_backbone_and_neck, build_data_preprocessor, build_head
 from foveal.registry import MODELS
 from foveal.structures import DataSample
 
@@ -21,7 +21,7 @@ class ImageClassifier(BaseModel):
         backbone: Config node or built module.
         head: Config node or built module; its ``in_channels`` may be left out.
         neck: Config node, built module or None.
-        data_preprocessor: Config node; None: images arrive as a tensor that is ready.
+        data_preprocessor: Config node; None: images are stacked as they are.
         init_cfg: mmengine's.
 
     Shape:
@@ -39,8 +39,7 @@ class ImageClassifier(BaseModel):
         data_preprocessor: Node | None = None,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
-        preprocessor = MODELS.build(data_preprocessor) if isinstance(data_preprocessor, dict) else data_preprocessor
-        super().__init__(preprocessor, init_cfg)
+        super().__init__(build_data_preprocessor(data_preprocessor), init_cfg)
         self.backbone, self.neck = build_backbone_and_neck(backbone, neck)
         self.head: Any = build_head(head, self.backbone if self.neck is None else self.neck)
         reads = getattr(self.head, "reads", "forward")

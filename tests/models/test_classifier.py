@@ -58,8 +58,11 @@ def test_one_training_step_lowers_the_loss():
     assert values[-1] < values[0]
 
 
-def test_preprocessor_and_train_step():
-    node = {"type": "DataPreprocessor", "mean": [127.0] * 3, "std": [60.0] * 3, "bgr_to_rgb": True}
+_NORMALISE = {"type": "DataPreprocessor", "mean": [127.0] * 3, "std": [60.0] * 3, "bgr_to_rgb": True}
+
+
+@pytest.mark.parametrize("node", [_NORMALISE, None])
+def test_preprocessor_stacks_images(node):
     model = MODELS.build(
         {
             "type": "ImageClassifier",
