@@ -41,11 +41,11 @@ class ModCrop(BaseTransform):
     """Cut an image at the bottom and right to a multiple of the scale, so that it can be shrunk by it.
 
     Args:
-        scale: The scale.
+        scale: The scale. None: that of the dataset, ``RestorationDataset(scale=…)``.
         key: Which image.
     """
 
-    def __init__(self, scale: int, key: str = "gt_img") -> None:
+    def __init__(self, scale: int | None = None, key: str = "gt_img") -> None:
         check_choice("ModCrop", "key", key, PAIR)
         self.scale = scale
         self.key = key
@@ -54,12 +54,16 @@ class ModCrop(BaseTransform):
         """Crop the image.
 
         Raises:
+            ConfigError: If neither this transform nor the dataset has a scale.
             DataError: If the image is smaller than the scale.
         """
+        scale = results.get("upscale") if self.scale is None else self.scale
+        if scale is None:
+            raise ConfigError("ModCrop needs a scale, its own or the dataset's")
         height, width = results[self.key].shape[:2]
-        if min(height, width) < self.scale:
-            raise DataError(f"{file_of(results)} is {width}x{height}, smaller than the scale {self.scale}")
-        results[self.key] = results[self.key][: height - height % self.scale, : width - width % self.scale]
+        if min(height, width) < scale:
+            raise DataError(f"{file_of(results)} is {width}x{height}, smaller than the scale {scale}")
+        results[self.key] = results[self.key][: height - height % scale, : width - width % scale]
         _update_shape(results)
         return results
 
