@@ -122,8 +122,10 @@ def load_state_dict(
     Raises:
         CheckpointError: If ``strict`` and there are differences; if not one key fits.
     """
-    if hasattr(model, "convert_state_dict"):
-        state_dict = model.convert_state_dict(state_dict)
+    convert: Any = getattr(model, "convert_state_dict", None)
+    explain: Any = getattr(model, "explain_misfit", None)
+    if convert is not None:
+        state_dict = convert(state_dict)
     own = model.state_dict()
     wrong = [k for k, v in state_dict.items() if k in own and own[k].shape != v.shape]
     missing = [k for k in own if k not in state_dict]
@@ -133,7 +135,7 @@ def load_state_dict(
     lines += [f"unexpected in the file: {k} {_shape(state_dict[k])}" for k in unexpected]
     fitting = {k: v for k, v in state_dict.items() if k in own and k not in wrong}
     if lines and (strict or not fitting):
-        reason = model.explain_misfit(state_dict) if hasattr(model, "explain_misfit") else None
+        reason = explain(state_dict) if explain is not None else None
         because = f"{reason}; " if reason else ""
         raise CheckpointError(
             f"{source} does not fit {type(model).__name__}: {because}"

@@ -73,8 +73,9 @@ class Restorer(BaseModel):
     def switch_to_deploy(self) -> None:
         """Merge the branches of the generator or backbone in place, where it has any to merge."""
         network = self.backbone if self.generator is None else self.generator
-        if hasattr(network, "switch_to_deploy"):
-            network.switch_to_deploy()
+        merge: Any = getattr(network, "switch_to_deploy", None)
+        if merge is not None:
+            merge()
 
     def convert_state_dict(self, state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return a state dict under our names: an official file of the generator gets its prefix."""

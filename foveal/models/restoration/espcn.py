@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from foveal.backbones.espcn import ESPCN
+from foveal.errors import DataError
 from foveal.layers import explain_scale
 from foveal.registry import MODELS
 
 
 @MODELS.register_module()
-class ESPCNNet(ESPCN):
-    """ESPCN's two layers of features, a sub-pixel convolution and a sigmoid.
+class ESPCNNet(BaseModule):
+    """Two convolutions with tanh, a sub-pixel convolution and a sigmoid.
 
     Args:
         scale: s, the factor of both sides.
@@ -34,14 +35,20 @@ class ESPCNNet(ESPCN):
     def __init__(
         self, scale: int, in_channels: int = 1, init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None
     ) -> None:
-        super().__init__(in_channels, init_cfg)
+        super().__init__(init_cfg)
         self.scale = scale
-        self.conv3 = nn.Conv2d(self.out_channels[-1], in_channels * scale**2, 3, padding=1)
+        self.in_channels = in_channels
+        self.conv1 = nn.Conv2d(in_channels, 64, 5, padding=2)
+        self.conv2 = nn.Conv2d(64, 32, 3, padding=1)
+        self.conv3 = nn.Conv2d(32, in_channels * scale**2, 3, padding=1)
         self.pixel_shuffle = nn.PixelShuffle(scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarge the image ``x`` [N, C, H, W] to [N, C, H * s, W * s]."""
-        return self.pixel_shuffle(self.conv3(super().forward(x)[-1])).sigmoid()
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise DataError(f"ESPCN takes images [N, {self.in_channels}, H, W], got shape {list(x.shape)}")
+        x = self.conv2(self.conv1(x).tanh()).tanh()
+        return self.pixel_shuffle(self.conv3(x)).sigmoid()
 
     def explain_misfit(self, state_dict: dict[str, Tensor]) -> str | None:
         """Say why a checkpoint in the official key names does not fit, where that is another scale."""
