@@ -80,7 +80,7 @@ class Dataset(BaseDataset):
         ann_file: Annotation file, relative to ``data_root`` or absolute. Empty: none.
         metainfo: ``classes`` (names in label order, or a text file with one a line) and ``palette`` (RGB a class), both
             optional: classes come from the data, colours are made up.
-        data_root: Folder that ``ann_file`` and ``data_prefix`` are relative to.
+        data_root: Folder that ``ann_file`` and ``data_prefix`` are relative to. Several: the first that exists.
         data_prefix: Folders by role; which roles there are, the subclass says.
         filter_cfg: What to leave out while training; the subclass says.
         indices: Use the first (negative: last) so many samples, or those at these positions.
@@ -105,7 +105,7 @@ class Dataset(BaseDataset):
         self,
         ann_file: str = "",
         metainfo: Mapping[str, Any] | None = None,
-        data_root: str | None = "",
+        data_root: str | Sequence[str] | None = "",
         data_prefix: Mapping[str, str | None] | None = None,
         filter_cfg: dict[str, Any] | None = None,
         indices: int | Sequence[int] | None = None,
@@ -123,7 +123,7 @@ class Dataset(BaseDataset):
         super().__init__(
             ann_file=ann_file or "",
             metainfo=self._checked_metainfo(metainfo),
-            data_root=data_root or "",
+            data_root=self._first_folder(data_root),
             data_prefix=self._checked_prefix(data_prefix),
             filter_cfg=filter_cfg,
             indices=indices,
@@ -251,6 +251,15 @@ class Dataset(BaseDataset):
             logger="current",
             level=logging.WARNING,
         )
+
+    @classmethod
+    def _first_folder(cls, data_root: str | Sequence[str] | None) -> str:
+        if data_root is None or isinstance(data_root, str):
+            return data_root or ""
+        found = next((folder for folder in data_root if os.path.isdir(folder)), None)
+        if found is None:
+            raise DataError(f"{cls.__name__}: none of data_root {', '.join(map(repr, data_root))} is a folder")
+        return found
 
     @staticmethod
     def _checked_metainfo(metainfo: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from foveal.engine.checkpoint_hook import CheckpointHook
 from foveal.engine.cpu_amp import CpuAmpOptimWrapper
+from foveal.engine.image_scores_hook import ImageScoresHook
 from foveal.engine.layer_decay import LearningRateDecayOptimizerConstructor
 from foveal.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from foveal.engine.loss_check_hook import CheckInvalidLossHook
@@ -15,6 +16,7 @@ __all__ = [
     "CheckpointHook",
     "CpuAmpOptimWrapper",
     "EpochBasedTrainLoop",
+    "ImageScoresHook",
     "IterBasedTrainLoop",
     "LearningRateDecayOptimizerConstructor",
     "NumClassCheckHook",

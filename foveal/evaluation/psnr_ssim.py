@@ -134,6 +134,12 @@ class _ImageMetric(BaseMetric):
             raise ConfigError(f"{type(self).__name__}: convert_to is 'Y' or None, got {convert_to!r}")
         self.crop_border = crop_border
         self.convert_to = convert_to
+        self.scores: dict[str, float] = {}
+
+    @property
+    def key(self) -> str:
+        """Name of the result: ``PSNR``, or ``PSNR_Y`` for the luma."""
+        return self.name if self.convert_to is None else f"{self.name}_{self.convert_to}"
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Compare the images of a batch.
@@ -152,20 +158,20 @@ class _ImageMetric(BaseMetric):
                 value = type(self).function(pred, gt, self.crop_border, self.convert_to)
             except ValueError as error:
                 raise DataError(f"{sample.get('img_path', 'an image')}: {error}") from error
-            self.results.append(value)
+            self.results.append((str(sample.get("img_path") or len(self.results)), value))
 
-    def compute_metrics(self, results: list[float]) -> dict[str, float]:
-        """Return the mean; the key names the colour space, ``PSNR_Y``, unless it is RGB.
+    def compute_metrics(self, results: list[tuple[str, float]]) -> dict[str, float]:
+        """Return the mean; the key names the colour space, ``PSNR_Y``, unless it is RGB. ``scores`` has every image's.
 
         Args:
-            results: The value of each image.
+            results: Name and value of each image.
         """
-        key = self.name if self.convert_to is None else f"{self.name}_{self.convert_to}"
+        self.scores = dict(results)
         channels = "luma of BT.601" if self.convert_to == "Y" else "all channels"
         MMLogger.get_current_instance().info(
-            f"{key}: mean over {len(results)} images, {channels}, border of {self.crop_border} pixels cropped"
+            f"{self.key}: mean over {len(results)} images, {channels}, border of {self.crop_border} pixels cropped"
         )
-        return {key: float(np.mean(results))}
+        return {self.key: float(np.mean([value for _, value in results]))}
 
 
 @METRICS.register_module()

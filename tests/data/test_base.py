@@ -225,3 +225,11 @@ def test_palette_has_distinct_colours():
     assert len({tuple(c) for c in colours}) == 150
     assert all(0 <= channel <= 255 for colour in colours for channel in colour)
     assert make_palette(3) == colours[:3]
+
+
+def test_the_first_folder_that_exists_is_the_root(tmp_path):
+    (tmp_path / "b").mkdir()
+    places = [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert Dataset._first_folder(places) == places[1]
+    with pytest.raises(DataError, match=r"none of data_root '.*a', '.*c' is a folder"):
+        Dataset(data_root=[places[0], str(tmp_path / "c")], lazy_init=True)
