@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from foveal.backbones.transnext import WINDOW, AggregatedAttention
@@ -41,7 +42,8 @@ def count_macs(model: nn.Module, size: int | tuple[int, int] = 224) -> int:
     ]
     mode = model.training
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        # torch's counter does not know every release's fused attention for the CPU
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             model.eval()(torch.zeros(1, 3, height, width, device=device))
     finally:
         model.train(mode)
