@@ -6,7 +6,7 @@ from foveal.layers.neighborhood import NeighborhoodBlock, NeighborhoodLevel
 from foveal.layers.norm import LayerNorm2d
 from foveal.layers.pointwise import pointwise
 from foveal.layers.squeeze_excite import SqueezeExcite
-from foveal.layers.upscale import explain_scale
+from foveal.layers.upscale import explain_scale, explain_stages, sub_pixel_stages
 
 __all__ = [
     "DropPath",
@@ -16,5 +16,7 @@ __all__ = [
     "NeighborhoodLevel",
     "SqueezeExcite",
     "explain_scale",
+    "explain_stages",
     "pointwise",
+    "sub_pixel_stages",
 ]

@@ -81,6 +81,8 @@ class Restorer(BaseModel):
         """Return a state dict under our names: an official file of the generator gets its prefix."""
         if self.generator is None or any(key.startswith("generator.") for key in state_dict):
             return state_dict
+        if hasattr(self.generator, "convert_state_dict"):
+            state_dict = self.generator.convert_state_dict(state_dict)
         return {f"generator.{key}": value for key, value in state_dict.items()}
 
     def explain_misfit(self, state_dict: Mapping[str, Tensor]) -> str | None:

@@ -20,6 +20,66 @@ RESTORERS: dict[str, dict[str, Any]] = {
 }
 
 
+def _add(name: str, **generator: Any) -> None:
+    """List a network under a name; luminance comes in where it has one channel."""
+    RESTORERS[name] = {"generator": generator, **(_LUMINANCE if generator.get("in_channels") == 1 else {})}
+
+
+def _add_edsr() -> None:
+    for scale in (2, 3, 4):
+        _add(f"edsr_baseline_x{scale}", type="EDSR", scale=scale)
+        _add(f"edsr_x{scale}", type="EDSR", scale=scale, n_resblocks=32, n_feats=256, res_scale=0.1)
+
+
+def _add_swinir() -> None:
+    """Names and numbers of main_test_swinir.py; networks for several noise levels or qualities are one."""
+    common: dict[str, Any] = {"type": "SwinIR", "mlp_ratio": 2}
+    medium = {**common, "window_size": 8, "embed_dim": 180, "depths": (6,) * 6, "num_heads": (6,) * 6}
+    light = {**common, "window_size": 8, "embed_dim": 60, "depths": (6,) * 4, "num_heads": (6,) * 4}
+    large = {**common, "window_size": 8, "embed_dim": 240, "depths": (6,) * 9, "num_heads": (8,) * 9}
+    for scale in (2, 3, 4, 8):
+        _add(f"swinir_classical_sr_x{scale}", **medium, scale=scale, upsampler="pixelshuffle")
+    for scale in (2, 3, 4):
+        _add(f"swinir_lightweight_sr_x{scale}", **light, scale=scale, upsampler="pixelshuffledirect")
+    for scale in (2, 4):
+        _add(f"swinir_real_sr_x{scale}", **medium, scale=scale, upsampler="nearest+conv")
+    _add("swinir_real_sr_x4_large", **large, scale=4, upsampler="nearest+conv", resi_connection="3conv")
+    for kind, channels in (("gray", 1), ("color", 3)):
+        _add(f"swinir_{kind}_dn", **medium, scale=1, in_channels=channels)
+    for kind, channels in (("jpeg", 1), ("color_jpeg", 3)):
+        # windows of 7 lie across the blocks of 8
+        options = {**medium, "window_size": 7, "img_range": 255.0}
+        _add(f"swinir_{kind}_car", **options, scale=1, in_channels=channels)
+
+
+def _add_mambair() -> None:
+    """Numbers of the official options/test and realDenoising/options."""
+    for scale in (2, 3, 4):
+        light = {"embed_dim": 60, "d_state": 10, "depths": (6,) * 4, "mlp_ratio": 1.2}
+        _add(f"mambair_lightsr_x{scale}", type="MambaIR", scale=scale, upsampler="pixelshuffledirect", **light)
+        classic = {"embed_dim": 180, "depths": (6,) * 6}
+        _add(f"mambair_sr_x{scale}", type="MambaIR", scale=scale, upsampler="pixelshuffle", **classic)
+    denoise = {"scale": 1, "embed_dim": 180, "depths": (6,) * 6, "mlp_ratio": 1.2}
+    _add("mambair_colordn", type="MambaIR", **denoise)
+    _add("mambair_car", type="MambaIR", **denoise, in_channels=1)
+    _add("mambair_realdn", type="MambaIRUNet", mlp_ratio=1.5)
+
+
+def _add_nafnet() -> None:
+    """Numbers of the official options/test."""
+    for width in (32, 64):
+        sidd: dict[str, Any] = {"middle_blk_num": 12, "enc_blk_nums": (2, 2, 4, 8), "dec_blk_nums": (2, 2, 2, 2)}
+        _add(f"nafnet_sidd_width{width}", type="NAFNet", width=width, **sidd)
+        _add(f"nafnet_gopro_width{width}", type="NAFNet", width=width, train_size=256)
+    _add("nafnet_reds_width64", type="NAFNet", width=64, train_size=256)
+
+
+_add_edsr()
+_add_swinir()
+_add_mambair()
+_add_nafnet()
+
+
 def list_restorers(pattern: str = "*") -> list[str]:
     """Return the names that `create_restorer` takes.
 
@@ -30,7 +90,9 @@ def list_restorers(pattern: str = "*") -> list[str]:
 
 
 def create_restorer(name: str, checkpoint: str | Path | None = None, **kwargs: Any) -> Restorer:
-    """Build a restoration network: images [N, C, H, W] in [0, 1] to [N, C, H * s, W * s]; RGB, but ESPCN luminance.
+    """Build a restoration network: images [N, C, H, W] in [0, 1] to [N, C, H * s, W * s].
+
+    C is 3, RGB, but 1, luminance or gray, for ESPCN and the networks for gray images.
 
     Args:
         name: One of `list_restorers`.

@@ -16,13 +16,10 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from foveal.errors import DataError
 from foveal.layers import LayerNorm2d, explain_scale
+from foveal.models.restoration.image import RGB_MEAN, check_image
 from foveal.ops.large_kernel_depthwise_conv2d import LargeKernelDepthwiseConv2d
 from foveal.registry import MODELS
-
-# means of DIV2K's red, green and blue
-RGB_MEAN = (0.4488, 0.4371, 0.4040)
 
 # as the official code has them: the first rows of the horizontal Sobel filter and of the Laplacian, which would be
 # (1, 0, -1) and (0, 1, 0), are shifted
@@ -185,8 +182,7 @@ class CFSR(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarge the image ``x`` [N, C, H, W] to [N, C, H * s, W * s]; the result is not clamped."""
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise DataError(f"CFSR takes images [N, {self.in_channels}, H, W], got shape {list(x.shape)}")
+        check_image("CFSR", x, self.in_channels)
         mean = self.mean.to(x)
         first = y = self.conv_first(x - mean)
         for layer in self.layers:

@@ -11,8 +11,8 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from foveal.errors import DataError
 from foveal.layers import explain_scale
+from foveal.models.restoration.image import check_image
 from foveal.registry import MODELS
 
 
@@ -45,8 +45,7 @@ class ESPCNNet(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarge the image ``x`` [N, C, H, W] to [N, C, H * s, W * s]."""
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise DataError(f"ESPCN takes images [N, {self.in_channels}, H, W], got shape {list(x.shape)}")
+        check_image("ESPCN", x, self.in_channels)
         x = self.conv2(self.conv1(x).tanh()).tanh()
         return self.pixel_shuffle(self.conv3(x)).sigmoid()
 

@@ -1,0 +1,102 @@
+"""Selective scan: its definition by hand, the segmented form against it, gradients, mistakes."""
+
+import math
+
+import pytest
+import torch
+
+from foveal.ops import selective_scan
+from foveal.ops.selective_scan import selective_scan_reference
+
+
+def arguments(batch=2, dim=4, length=11, states=3, groups=None, dtype=torch.float64, **grad):
+    weights = (batch, states, length) if groups is None else (batch, groups, states, length)
+    shapes = {"u": (batch, dim, length), "delta": (batch, dim, length), "A": (dim, states), "B": weights, "C": weights}
+    shapes |= {"D": (dim,), "z": (batch, dim, length), "delta_bias": (dim,)}
+    given = {name: torch.randn(shape, dtype=dtype) for name, shape in shapes.items()}
+    given["A"] = -given["A"].exp()
+    return {name: value.requires_grad_(grad.get("grad", False)) for name, value in given.items()}
+
+
+def by_hand(u, delta, A, B, C, D, z, delta_bias, n, d):
+    """One channel of one sample as a scalar loop over the paper's recurrence."""
+    state, outputs = [0.0] * A.shape[1], []
+    for position in range(u.shape[2]):
+        step = math.log1p(math.exp(float(delta[n, d, position] + delta_bias[d])))
+        x = float(u[n, d, position])
+        for s in range(len(state)):
+            state[s] = math.exp(step * float(A[d, s])) * state[s] + step * float(B[n, s, position]) * x
+        y = sum(float(C[n, s, position]) * state[s] for s in range(len(state))) + float(D[d]) * x
+        gate = float(z[n, d, position])
+        outputs.append(y * gate / (1 + math.exp(-gate)))
+    return torch.tensor(outputs, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("length", [1, 2, 11, 64])
+def test_equals_its_definition(length):
+    given = arguments(length=length)
+    y = selective_scan(**given, delta_softplus=True)
+    for n, d in ((0, 0), (1, 3)):
+        torch.testing.assert_close(y[n, d], by_hand(**given, n=n, d=d))
+
+
+@pytest.mark.parametrize("case", [{}, {"groups": 1}, {"groups": 2, "length": 50}, {"groups": 4, "length": 3}])
+@pytest.mark.parametrize("left_out", [(), ("D",), ("z", "delta_bias"), ("D", "z", "delta_bias")])
+@pytest.mark.parametrize("softplus", [False, True])
+def test_equals_the_reference(case, left_out, softplus):
+    given = arguments(**case)
+    if not softplus:
+        given["delta"] = given["delta"].abs() / 10
+    given |= dict.fromkeys(left_out)
+    grouped = {name: given[name] if given[name].ndim == 4 else given[name].unsqueeze(1) for name in ("B", "C")}
+    want = selective_scan_reference(**given | grouped, delta_softplus=softplus)
+    torch.testing.assert_close(selective_scan(**given, delta_softplus=softplus), want)
+
+
+def test_weights_that_are_the_same_everywhere():
+    given = arguments()
+    given["B"] = torch.randn(4, 3, dtype=torch.float64)
+    spread = given["B"][None, :, :, None].expand(2, 4, 3, 11)
+    torch.testing.assert_close(selective_scan(**given), selective_scan(**given | {"B": spread}))
+
+
+def test_gradients():
+    given = arguments(batch=1, dim=2, length=5, states=2, grad=True)
+    assert torch.autograd.gradcheck(lambda *args: selective_scan(*args, delta_softplus=True), (*given.values(),))
+
+
+def test_half_precision_is_computed_in_float32():
+    given = {name: value.bfloat16() for name, value in arguments(length=200).items()}
+    wide = selective_scan(**{name: value.double() for name, value in given.items()}, delta_softplus=True)
+    narrow = selective_scan(**given | {"A": given["A"].float()}, delta_softplus=True)
+    assert narrow.dtype == torch.bfloat16
+    torch.testing.assert_close(narrow.double(), wide, rtol=1e-2, atol=1e-2)
+
+
+def test_no_images():
+    assert selective_scan(**arguments(batch=0)).shape == (0, 4, 11)
+
+
+def test_not_contiguous():
+    given = arguments()
+    turned = {n: v.transpose(-1, -2).contiguous().transpose(-1, -2) if v.ndim > 1 else v for n, v in given.items()}
+    torch.testing.assert_close(selective_scan(**turned), selective_scan(**given))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"u": torch.zeros(2, 4)}, r"u must be \[N, dim, L\], got shape \[2, 4\]"),
+        ({"u": torch.zeros(2, 4, 11, dtype=torch.int64)}, "u must be floating-point, got torch.int64"),
+        ({"delta": torch.zeros(2, 4, 10).double()}, r"delta must have u's shape \[2, 4, 11\], got \[2, 4, 10\]"),
+        ({"z": torch.zeros(2, 4, 11)}, "z must have u's dtype torch.float64, got torch.float32"),
+        ({"A": torch.zeros(5, 3)}, r"A must be \[dim, S\] with u's dim 4, got shape \[5, 3\]"),
+        ({"A": torch.zeros(4, 3, dtype=torch.complex64)}, "A must be real and floating-point, got torch.complex64"),
+        ({"D": torch.zeros(4, 1)}, r"D must be \[dim\], here \[4\], got shape \[4, 1\]"),
+        ({"B": torch.zeros(2, 3, 3, 11)}, r"B must be \[N, S, L\], here \[2, 3, 11\].* got shape \[2, 3, 3, 11\]"),
+        ({"C": torch.zeros(2, 3, 11, device="meta")}, "C must be on u's device cpu, got meta"),
+    ],
+)
+def test_wrong_arguments_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        selective_scan(**arguments() | change)
