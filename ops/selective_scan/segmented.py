@@ -1,9 +1,9 @@
 """Selective scan in PyTorch as 3 sqrt(L) vectorised steps instead of L short ones.
 
-The positions are cut into segments that run beside each other: first each from an empty state, which gives what it adds
-and, by the sum of its steps, how it lets an earlier state decay; then the states at the borders are passed on from
-segment to segment; then each segment runs once more from its true state. It computes what the reference computes, on any
-device, without keeping the states of all positions unless gradients are wanted.
+The positions are cut into segments that run beside each other: first each from an empty state, which gives what it
+adds and, by the sum of its steps, how it lets an earlier state decay; then the states at the borders are passed on from
+segment to segment; then each segment runs once more from its true state. It computes what the reference computes, on
+any device, without keeping the states of all positions unless gradients are wanted.
 """
 
 from __future__ import annotations
