@@ -133,10 +133,9 @@ def test_config_builds_and_the_datasets_fit_the_model(name: str) -> None:
         assert word in head, f"the head of the config says nothing of {word}"
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_one_iteration_through_the_command(name: str, tmp_path: Path) -> None:
+def test_one_iteration_through_the_command(tmp_path: Path) -> None:
     options = ["train_cfg.max_iters=1", "train_cfg.val_interval=5", "train_dataloader.batch_size=2"]
-    command = ["tools/train.py", f"configs/demo/{name}.py", "--work-dir", str(tmp_path), "--cfg-options", *options]
+    command = ["tools/train.py", "configs/demo/detector.py", "--work-dir", str(tmp_path), "--cfg-options", *options]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "iter_1.pth").is_file()

@@ -109,17 +109,30 @@ def _variant_of(backbone: nn.Module) -> Variant | None:
 
 def _matching_variant(state: StateDict, wanted: Variant | None) -> str | None:
     """The other variant whose trunk has exactly the shapes of ``state``, the same family's first."""
-    family = wanted.backbone["type"] if wanted else None
-    others = [variant for variant in CATALOG.values() if variant is not wanted]
-    for variant in sorted(others, key=lambda v: v.backbone["type"] != family):
-        try:
-            with torch.device("meta"):
-                trunk = MODELS.build({**variant.backbone, **variant.trunk}).state_dict()
-        except (FovealError, RuntimeError, NotImplementedError):  # a family that cannot be built without memory
+    families: dict[str, list[Variant]] = {}
+    for variant in CATALOG.values():
+        families.setdefault(variant.backbone["type"], []).append(variant)
+    own = wanted.backbone["type"] if wanted else None
+    for family in sorted(families, key=lambda name: name != own):
+        # to build them all takes half a minute: the smallest tells whether the names are the family's at all
+        smallest = _trunk(families[family][0])
+        if sum(key in state for key in smallest) < len(smallest) / 2:
             continue
-        if all(key in state and state[key].shape == value.shape for key, value in trunk.items()):
-            return variant.name
+        for variant in families[family]:
+            trunk = _trunk(variant)
+            fits = all(key in state and state[key].shape == value.shape for key, value in trunk.items())
+            if variant is not wanted and trunk and fits:
+                return variant.name
     return None
+
+
+def _trunk(variant: Variant) -> StateDict:
+    """The trunk's names and shapes; none of a network that cannot be built without memory."""
+    try:
+        with torch.device("meta"):
+            return MODELS.build({**variant.backbone, **variant.trunk}).state_dict()
+    except (FovealError, RuntimeError, NotImplementedError):
+        return {}
 
 
 def _log(source: str | Path, what: str, keys: list[str]) -> None:

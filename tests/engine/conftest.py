@@ -1,23 +1,32 @@
+import multiprocessing
 import os
-import subprocess
-import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 HERE = Path(__file__).resolve().parent
+# imports take longer than the commands: a server imports once, and each command is a process forked from it
+FORKS = multiprocessing.get_context("forkserver")
 
 
 @pytest.fixture
-def foveal_command():
+def foveal_command(tmp_path_factory, monkeypatch):
     """Run ``foveal …`` in a process of its own, where tests/engine/toy.py can be imported."""
+    path = [str(HERE), str(HERE.parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))  # the server does not take over sys.path
+    monkeypatch.syspath_prepend(str(HERE))
+    FORKS.set_forkserver_preload(["command"])
+    import command
 
     def run(*words, expect=0):
-        root = HERE.parent.parent
-        path = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([*path, str(root), str(HERE)]), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "foveal.cli", *map(str, words)]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+        out, err = (tmp_path_factory.mktemp("command") / name for name in ("stdout", "stderr"))
+        process = FORKS.Process(target=command.run, args=([*map(str, words)], out, err, dict(os.environ)))
+        process.start()
+        process.join(300)
+        if process.is_alive():
+            process.kill()
+        done = SimpleNamespace(returncode=process.exitcode, stdout=out.read_text(), stderr=err.read_text())
         assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
