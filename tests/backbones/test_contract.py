@@ -210,7 +210,8 @@ def test_compiles_without_a_break(name):
     model = build(name).eval()
     x = image(1, 3, 64, 64)
     with torch.no_grad():
-        compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+        # graph breaks are found while tracing; what a compiler makes of the graph, exporting shows below
+        compiled = torch.compile(model, backend="eager", fullgraph=True)
         for a, b in zip(compiled(x), model(x), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 

@@ -34,7 +34,16 @@ def networks():
     return {f"{weight.arch}-{weight.size}-{weight.name}": weight for weight in chosen.values()}
 
 
-@pytest.mark.parametrize("weight", networks().values(), ids=networks())
+def cases():
+    """All of them, but fast only a family's first: counting the others takes a minute, and they change with it."""
+    families = set()
+    for name, weight in networks().items():
+        family = find_variant(weight.arch).backbone["type"]
+        yield pytest.param(weight, id=name, marks=[pytest.mark.slow] if family in families else [])
+        families.add(family)
+
+
+@pytest.mark.parametrize("weight", list(cases()))
 def test_counted_as_the_index_says(weight):
     assert count_macs(meta(weight), weight.size) == weight.flops["counted"]
     if weight.printed_for:
