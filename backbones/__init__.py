@@ -2,6 +2,7 @@
 
 from foveal.backbones.convnext import ConvNeXt, ConvNeXtTail
 from foveal.backbones.convnext_isotropic import ConvNeXtIsotropic
+from foveal.backbones.csp_darknet import CSPDarknet, CSPNeXt
 from foveal.backbones.cvt import CvT, CvTTail
 from foveal.backbones.dinat import DiNAT
 from foveal.backbones.dinat_s import DiNAT_s
@@ -22,6 +23,8 @@ from foveal.backbones.unireplknet import UniRepLKNet
 __all__ = [
     "ESPCN",
     "NAT",
+    "CSPDarknet",
+    "CSPNeXt",
     "ConvNeXt",
     "ConvNeXtIsotropic",
     "ConvNeXtTail",

@@ -1,6 +1,9 @@
 """Necks: from a backbone's feature maps to those that a head reads."""
 
+from foveal.necks.csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
 from foveal.necks.efficientvit_fpn import EfficientViTFPN
 from foveal.necks.fpn import FPN
+from foveal.necks.pafpn import PAFPN
+from foveal.necks.ssd_neck import SSDNeck
 
-__all__ = ["FPN", "EfficientViTFPN"]
+__all__ = ["FPN", "PAFPN", "YOLOXPAFPN", "CSPNeXtPAFPN", "EfficientViTFPN", "SSDNeck"]

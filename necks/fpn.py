@@ -127,6 +127,10 @@ class FPN(BaseModule):
     def outs(self, used: Sequence[Tensor], laterals: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the ``num_outs`` maps, finest first, from the used maps and their top-down sums."""
         outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals, strict=False)]
+        return self.with_extras(outs, used, laterals)
+
+    def with_extras(self, outs: list[Tensor], used: Sequence[Tensor], laterals: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return ``outs`` and the coarser maps that ``num_outs`` asks for."""
         sources = {"on_input": used[-1], "on_lateral": laterals[-1]}
         source = sources.get(self.extra_source or "on_output", outs[-1])
         for i in range(len(outs), self.num_outs):

@@ -1,5 +1,6 @@
 """Whole models: what a config's ``model`` names."""
 
+from foveal.models.batch_augments import BatchSyncRandomResize
 from foveal.models.classifier import ImageClassifier
 from foveal.models.data_preprocessor import DataPreprocessor, DetDataPreprocessor, SegDataPreProcessor
 from foveal.models.detector import SingleStageDetector
@@ -9,6 +10,7 @@ from foveal.models.segmentor import EncoderDecoder
 
 __all__ = [
     "CFSR",
+    "BatchSyncRandomResize",
     "DataPreprocessor",
     "DetDataPreprocessor",
     "ESPCNNet",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -45,7 +46,8 @@ def build_head(head: Node, feeder: nn.Module, **defaults: Any) -> nn.Module:
     Args:
         head: Config node or built module. A missing ``in_channels`` is filled by the head's ``in_index`` (its default
             where the config has none): a number picks that map's channels, a sequence gives a list, None a list of
-            all. Heads without ``in_index`` get the channels of the last map.
+            all. Heads without ``in_index`` get the channels of the last map, or a list of all where the default of
+            their ``in_channels`` is a sequence.
         feeder: Backbone or neck with ``out_channels``.
         defaults: Arguments used where ``head`` does not give them.
 
@@ -58,7 +60,8 @@ def build_head(head: Node, feeder: nn.Module, **defaults: Any) -> nn.Module:
     if head.get("in_channels") is None:
         source: Any = feeder
         channels = list(source.out_channels)
-        index = head.get("in_index", _default_of(head["type"], "in_index", -1))
+        several = isinstance(_default_of(head["type"], "in_channels", 0), Sequence)
+        index = head.get("in_index", _default_of(head["type"], "in_index", None if several else -1))
         if index is None:
             index = range(len(channels))
         head["in_channels"] = channels[index] if isinstance(index, int) else [channels[i] for i in index]

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
-from torch import Tensor
+from torch import Tensor, nn
 
+from foveal.errors import ConfigError
 from foveal.registry import MODELS
 
 
@@ -115,7 +116,68 @@ def _pad(x: Tensor, height: int, width: int, value: float) -> Tensor:
 
 @MODELS.register_module()
 class DetDataPreprocessor(DataPreprocessor):
-    """mmdet's name for `DataPreprocessor`; takes the same arguments."""
+    """`DataPreprocessor` with mmdet's argument names.
+
+    Args:
+        mean: As there.
+        std: As there.
+        pad_size_divisor: As there.
+        pad_value: As there.
+        pad_mask: As there.
+        mask_pad_value: Fill of masks; there is only 0.
+        pad_seg: Label maps are padded wherever they are; taken for mmdet's configs.
+        seg_pad_value: As there.
+        bgr_to_rgb: As there.
+        boxtype2tensor: Boxes are tensors; taken for mmdet's configs.
+        non_blocking: As there.
+        batch_augments: Configs of modules ``(inputs, data_samples) -> (inputs, data_samples)`` that change a whole
+            batch while training.
+
+    Raises:
+        ConfigError: If ``mask_pad_value`` is not 0.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        pad_size_divisor: int = 1,
+        pad_value: float = 0.0,
+        pad_mask: bool = True,
+        mask_pad_value: int = 0,
+        pad_seg: bool = True,
+        seg_pad_value: int = 255,
+        bgr_to_rgb: bool = False,
+        boxtype2tensor: bool = True,
+        non_blocking: bool = False,
+        batch_augments: Sequence[dict[str, Any]] | None = None,
+    ) -> None:
+        if mask_pad_value != 0:
+            raise ConfigError(f"DetDataPreprocessor pads masks with 0: mask_pad_value must be 0, got {mask_pad_value}")
+        super().__init__(
+            mean,
+            std,
+            bgr_to_rgb,
+            pad_size_divisor,
+            pad_value=pad_value,
+            pad_mask=pad_mask,
+            seg_pad_value=seg_pad_value,
+            non_blocking=non_blocking,
+        )
+        self.batch_augments = nn.ModuleList(MODELS.build(augment) for augment in batch_augments or ())
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Return the batch as `DataPreprocessor` makes it; while training, the augmentations follow.
+
+        Args:
+            data: As there.
+            training: As there.
+        """
+        data = super().forward(data, training)
+        if training:
+            for augment in self.batch_augments:
+                data["inputs"], data["data_samples"] = augment(data["inputs"], data["data_samples"])
+        return data
 
 
 @MODELS.register_module()

@@ -18,9 +18,9 @@ from foveal.structures import DataSample
 Options = dict[str, Any]
 
 
-@MODELS.register_module(name=["SingleStageDetector", "RetinaNet", "FCOS"])
+@MODELS.register_module(name=["SingleStageDetector", "RetinaNet", "FCOS", "ATSS", "RTMDet", "YOLOX"])
 class SingleStageDetector(BaseModel):
-    """Backbone, neck and a dense head; mmdet's ``RetinaNet`` and ``FCOS`` are this class.
+    """Backbone, neck and a dense head; mmdet's ``RetinaNet``, ``FCOS``, ``ATSS``, ``RTMDet``, ``YOLOX`` are this one.
 
     Args:
         backbone: Config of the backbone.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from foveal.errors import ConfigError
 from foveal.heads.anchors.cache import SizeCache
+from foveal.heads.anchors.valid_flags import valid_flags
 from foveal.registry import TASK_UTILS
 
 Size = tuple[int, int]
@@ -62,7 +63,7 @@ class AnchorGenerator:
         offsets = centers if centers is not None else [(center_offset * size, center_offset * size) for size in sizes]
         points = zip(sizes, offsets, strict=True)
         self.base_anchors = [
-            _base_anchors(size, scales or octave, ratios, scale_major, center) for size, center in points
+            base_anchors(size, scales or octave, ratios, scale_major, center) for size, center in points
         ]
         self._cache = SizeCache()
 
@@ -114,18 +115,7 @@ class AnchorGenerator:
         Returns:
             One bool [h * w * A] a level, or None where all are valid.
         """
-        used = [
-            (min(math.ceil(pad_shape[0] / sh), h), min(math.ceil(pad_shape[1] / sw), w))
-            for (h, w), (sw, sh) in zip(featmap_sizes, self.strides, strict=True)
-        ]
-        if all(tuple(u) == tuple(size) for u, size in zip(used, featmap_sizes, strict=True)):
-            return None
-        flags = []
-        for (h, w), (used_h, used_w), count in zip(featmap_sizes, used, self.num_base_priors, strict=True):
-            grid = torch.zeros((h, w, count), dtype=torch.bool, device=device)
-            grid[:used_h, :used_w] = True
-            flags.append(grid.reshape(-1))
-        return flags
+        return valid_flags(self.strides, self.num_base_priors, featmap_sizes, pad_shape, device)
 
     def _level(self, level: int, size: Size, dtype: torch.dtype, device: torch.device | str) -> Tensor:
         height, width = size
@@ -137,10 +127,18 @@ class AnchorGenerator:
         return (shifts + self.base_anchors[level].to(device=device, dtype=dtype)).view(-1, 4)
 
 
-def _base_anchors(
+def base_anchors(
     size: float, scales: Sequence[float], ratios: Sequence[float], scale_major: bool, center: Sequence[float]
 ) -> Tensor:
-    """The anchors of the first grid point, float64 [A, 4]."""
+    """Return the anchors of the first grid point, float64 [A, 4].
+
+    Args:
+        size: Side in pixels that the scales multiply.
+        scales: Of the anchors.
+        ratios: Height over width of the anchors.
+        scale_major: All scales of the first ratio first, or the other way round.
+        center: x, y in pixels.
+    """
     pairs = [(r, s) for r in ratios for s in scales] if scale_major else [(r, s) for s in scales for r in ratios]
     boxes = []
     for ratio, scale in pairs:

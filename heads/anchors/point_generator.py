@@ -9,6 +9,7 @@ from torch import Tensor
 
 from foveal.errors import ConfigError
 from foveal.heads.anchors.cache import SizeCache
+from foveal.heads.anchors.valid_flags import valid_flags
 from foveal.registry import TASK_UTILS
 
 
@@ -64,6 +65,21 @@ class MlvlPointGenerator:
         return self._cache.get(
             key, lambda: [self._level(i, size, dtype, device, with_stride) for i, size in enumerate(sizes)]
         )
+
+    def valid_flags(
+        self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: Sequence[int], device: torch.device | str = "cpu"
+    ) -> list[Tensor] | None:
+        """Tell which points lie in cells that start inside an image that is smaller than its batch.
+
+        Args:
+            featmap_sizes: (h, w) of each level.
+            pad_shape: (h, w) in pixels of the image with its own padding.
+            device: Of the result.
+
+        Returns:
+            One bool [h * w] a level, or None where all are valid.
+        """
+        return valid_flags(self.strides, self.num_base_priors, featmap_sizes, pad_shape, device)
 
     def _level(
         self, level: int, size: tuple[int, int], dtype: torch.dtype, device: torch.device | str, with_stride: bool

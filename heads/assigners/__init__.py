@@ -1,7 +1,17 @@
 """Assigners."""
 
 from foveal.heads.assigners.assign_result import AssignResult
+from foveal.heads.assigners.atss_assigner import ATSSAssigner
+from foveal.heads.assigners.dynamic_soft_label_assigner import DynamicSoftLabelAssigner
 from foveal.heads.assigners.iou_calculator import BboxOverlaps2D
 from foveal.heads.assigners.max_iou_assigner import MaxIoUAssigner
+from foveal.heads.assigners.sim_ota_assigner import SimOTAAssigner
 
-__all__ = ["AssignResult", "BboxOverlaps2D", "MaxIoUAssigner"]
+__all__ = [
+    "ATSSAssigner",
+    "AssignResult",
+    "BboxOverlaps2D",
+    "DynamicSoftLabelAssigner",
+    "MaxIoUAssigner",
+    "SimOTAAssigner",
+]

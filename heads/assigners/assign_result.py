@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -22,3 +23,28 @@ class AssignResult:
     gt_inds: Tensor
     max_overlaps: Tensor
     labels: Tensor
+
+    @classmethod
+    def of(cls, gt_labels: Tensor, gt_inds: Tensor, max_overlaps: Tensor) -> AssignResult:
+        """Return the result with the priors' labels filled in.
+
+        Args:
+            gt_labels: int64 [G], the classes of the ground-truth boxes; G may be 0.
+            gt_inds: As above.
+            max_overlaps: As above.
+        """
+        if len(gt_labels):
+            labels = torch.where(gt_inds > 0, gt_labels[(gt_inds - 1).clamp(min=0)], -1)
+        else:
+            labels = torch.full_like(gt_inds, -1)
+        return cls(len(gt_labels), gt_inds, max_overlaps, labels)
+
+    @classmethod
+    def background(cls, priors: Tensor) -> AssignResult:
+        """Return the result of an image without ground-truth boxes: all is background.
+
+        Args:
+            priors: [P, …].
+        """
+        none = priors.new_zeros(len(priors), dtype=torch.long)
+        return cls(0, none, priors.new_zeros(len(priors)), none - 1)

@@ -86,9 +86,7 @@ class MaxIoUAssigner:
         if self.ignore_iof_thr > 0 and len(crowds) and len(priors):
             overlaps = overlaps.masked_fill(self._in_crowd(priors, crowds), -1)
         gt_inds, max_overlaps = self._match(overlaps)
-        matched = labels[(gt_inds - 1).clamp(min=0)] if len(labels) else torch.full_like(gt_inds, -1)
-        assigned = torch.where(gt_inds > 0, matched, -1)
-        return AssignResult(len(boxes), gt_inds.to(device), max_overlaps.to(device), assigned.to(device))
+        return AssignResult.of(labels.to(device), gt_inds.to(device), max_overlaps.to(device))
 
     def _in_crowd(self, priors: Tensor, crowds: Tensor) -> Tensor:
         """Bool [P]: lies in a crowd box."""

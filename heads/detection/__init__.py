@@ -1,6 +1,11 @@
 """Detection."""
 
+from foveal.heads.detection.atss_head import ATSSHead
 from foveal.heads.detection.fcos_head import FCOSHead
 from foveal.heads.detection.retina_head import RetinaHead
+from foveal.heads.detection.rtmdet_head import RTMDetSepBNHead
+from foveal.heads.detection.rtmdet_ins_head import RTMDetInsSepBNHead
+from foveal.heads.detection.ssd_head import SSDHead
+from foveal.heads.detection.yolox_head import YOLOXHead
 
-__all__ = ["FCOSHead", "RetinaHead"]
+__all__ = ["ATSSHead", "FCOSHead", "RTMDetInsSepBNHead", "RTMDetSepBNHead", "RetinaHead", "SSDHead", "YOLOXHead"]

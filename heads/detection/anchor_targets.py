@@ -44,6 +44,7 @@ def anchor_targets(
     sampler: Any,
     num_classes: int,
     pos_weight: float = -1,
+    level_counts: Sequence[int] | None = None,
 ) -> AnchorTargets:
     """Assign, sample and gather. Nothing is read back from the device, except for images that cannot use all anchors.
 
@@ -55,21 +56,49 @@ def anchor_targets(
         sampler: With ``select`` and ``avg_factor_with_neg``, such as `PseudoSampler`.
         num_classes: Label of the background.
         pos_weight: Label weight of positives; 0 or less: 1.
+        level_counts: Anchors of each level, for an assigner that picks level by level (`ATSSAssigner`).
 
     Returns:
         The targets.
     """
     gt_inds = torch.stack(
-        [_assign(anchors, index, sample, assigner, sampler) for index, sample in zip(usable, samples, strict=True)]
+        [
+            _assign(anchors, index, sample, assigner, sampler, level_counts)
+            for index, sample in zip(usable, samples, strict=True)
+        ]
     )
-    boxes, labels = pad_instances(samples, anchors.dtype)
+    return gather_targets(gt_inds, samples, anchors.dtype, num_classes, pos_weight, sampler.avg_factor_with_neg)
+
+
+def gather_targets(
+    gt_inds: Tensor,
+    samples: Sequence[BaseDataElement],
+    dtype: torch.dtype,
+    num_classes: int,
+    pos_weight: float = -1,
+    count_negatives: bool = False,
+) -> AnchorTargets:
+    """Return what assigned priors learn.
+
+    Args:
+        gt_inds: int64 [N, P] as in an `AssignResult`.
+        samples: The images' ``gt_instances``.
+        dtype: Of boxes and weights.
+        num_classes: Label of the background.
+        pos_weight: Label weight of positives; 0 or less: 1.
+        count_negatives: ``avg_factor`` counts all priors that are not ignored, not the positives alone.
+
+    Returns:
+        The targets.
+    """
+    boxes, labels = pad_instances(samples, dtype)
     positive = gt_inds > 0
     matched = (gt_inds - 1).clamp(min=0)
-    weights = (gt_inds >= 0).to(anchors.dtype)
+    weights = (gt_inds >= 0).to(dtype)
     if pos_weight > 0:
         weights = torch.where(positive, pos_weight, weights)
     count = positive.sum(1).clamp(min=1)
-    if sampler.avg_factor_with_neg:
+    if count_negatives:
         count = count + (gt_inds == 0).sum(1).clamp(min=1)
     return AnchorTargets(
         labels=torch.where(positive, labels.gather(1, matched), num_classes),
@@ -106,10 +135,26 @@ def usable_anchors(
     return None if inside is None else inside.nonzero().squeeze(1)
 
 
-def _assign(anchors: Tensor, index: Tensor | None, sample: BaseDataElement, assigner: Any, sampler: Any) -> Tensor:
+def _assign(
+    anchors: Tensor,
+    index: Tensor | None,
+    sample: BaseDataElement,
+    assigner: Any,
+    sampler: Any,
+    level_counts: Sequence[int] | None,
+) -> Tensor:
     """``gt_inds`` [P] of one image after sampling; anchors that it may not use are ignored."""
     priors = InstanceData(priors=anchors if index is None else anchors[index])
-    gt_inds = sampler.select(assigner.assign(priors, *split_ignored(sample)).gt_inds)
+    levels = []
+    if level_counts is not None:
+        levels = [list(level_counts) if index is None else _counts_of(index, level_counts)]
+    gt_inds = sampler.select(assigner.assign(priors, *levels, *split_ignored(sample)).gt_inds)
     if index is None:
         return gt_inds
     return gt_inds.new_full((len(anchors),), -1).index_copy_(0, index, gt_inds)
+
+
+def _counts_of(index: Tensor, level_counts: Sequence[int]) -> list[int]:
+    """How many of the anchors ``index`` lie on each level."""
+    ends = torch.tensor(level_counts, device=index.device).cumsum(0)
+    return torch.bucketize(index, ends, right=True).bincount(minlength=len(level_counts)).tolist()

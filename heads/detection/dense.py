@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
+from mmengine.dist import all_reduce
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
@@ -67,3 +68,25 @@ def pad_instances(samples: Sequence[BaseDataElement], dtype: torch.dtype) -> tup
     if boxes.shape[1] == 0:
         boxes, labels = boxes.new_zeros(len(samples), 1, 4), labels.new_zeros(len(samples), 1)
     return boxes, labels
+
+
+def centerness_target(distances: Tensor) -> Tensor:
+    """Return how central a point is in its box: 1 in the middle, 0 at the border.
+
+    Args:
+        distances: [..., 4] left, top, right, bottom; positive.
+
+    Returns:
+        [...] in [0, 1].
+    """
+    left, top, right, bottom = distances.unbind(-1)
+    across = torch.minimum(left, right) / torch.maximum(left, right)
+    along = torch.minimum(top, bottom) / torch.maximum(top, bottom)
+    return (across * along).sqrt()
+
+
+def mean_over_ranks(x: Tensor) -> Tensor:
+    """Return a detached tensor's average over the processes of a distributed run; ``x`` itself elsewhere."""
+    x = x.detach().clone()
+    all_reduce(x, op="mean")
+    return x

@@ -7,14 +7,20 @@ from typing import Any
 
 import torch
 from mmcv.cnn import Scale
-from mmengine.dist import all_reduce
 from mmengine.model import BaseModule
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
 from foveal.errors import ConfigError
 from foveal.heads.anchors import MlvlPointGenerator
-from foveal.heads.detection.dense import conv_tower, flatten_level, map_sizes, pad_instances
+from foveal.heads.detection.dense import (
+    centerness_target,
+    conv_tower,
+    flatten_level,
+    map_sizes,
+    mean_over_ranks,
+    pad_instances,
+)
 from foveal.heads.detection.post_processing import detections
 from foveal.registry import MODELS, TASK_UTILS
 from foveal.structures.boxes import box_area
@@ -156,12 +162,12 @@ class FCOSHead(BaseModule):
         labels, goals = self._targets(points, data_samples)
         positive = labels < self.num_classes
         weights = positive.to(distances.dtype)
-        num_pos = _mean_over_ranks(weights.sum()).clamp(min=1)
+        num_pos = mean_over_ranks(weights.sum()).clamp(min=1)
         # outside of boxes both sides become a box of size 1, so that weight 0 never meets infinity
         goals = goals.where(positive[..., None], 1)
         distances = distances.where(positive[..., None], 1)
         center_goals = centerness_target(goals)
-        center_sum = _mean_over_ranks((center_goals * weights).sum()).clamp(min=1e-6)
+        center_sum = mean_over_ranks((center_goals * weights).sum()).clamp(min=1e-6)
         centers = torch.cat(points)[:, :2].expand(len(labels), -1, -1)
         return {
             "loss_cls": self.loss_cls(logits.flatten(0, 1), labels.flatten(), avg_factor=num_pos),
@@ -249,25 +255,3 @@ class FCOSHead(BaseModule):
         high = torch.minimum(center + reach, boxes[:, None, :, 2:])
         place = places[:, None, :2]
         return torch.minimum(place - low, high - place).amin(-1) > 0
-
-
-def centerness_target(distances: Tensor) -> Tensor:
-    """Return how central a point is in its box: 1 in the middle, 0 at the border.
-
-    Args:
-        distances: [..., 4] left, top, right, bottom; positive.
-
-    Returns:
-        [...] in [0, 1].
-    """
-    left, top, right, bottom = distances.unbind(-1)
-    across = torch.minimum(left, right) / torch.maximum(left, right)
-    along = torch.minimum(top, bottom) / torch.maximum(top, bottom)
-    return (across * along).sqrt()
-
-
-def _mean_over_ranks(x: Tensor) -> Tensor:
-    """Average over the processes of a distributed run; ``x`` itself elsewhere."""
-    x = x.detach().clone()
-    all_reduce(x, op="mean")
-    return x

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -84,6 +84,7 @@ def detections(
     cfg: Options | None,
     rescale: bool,
     factors: Sequence[Tensor] | None = None,
+    extras: Mapping[str, Sequence[Tensor]] | None = None,
 ) -> list[InstanceData]:
     """Return the detections of a batch from the outputs of all levels.
 
@@ -96,9 +97,10 @@ def detections(
         cfg: mmdet's ``test_cfg``: ``score_thr``, ``nms_pre`` (best pairs of a level) and what `select_and_nms` takes.
         rescale: Give boxes in pixels of the original image.
         factors: One [N, P_l] a level, multiplied to the scores after the level's best were picked (centerness).
+        extras: More fields of the points, by name, one [N, P_l, …] a level each.
 
     Returns:
-        One InstanceData an image: ``bboxes`` [K, 4], ``scores`` [K], ``labels`` [K], best first.
+        One InstanceData an image: ``bboxes`` [K, 4], ``scores`` [K], ``labels`` [K], best first, and ``extras``.
 
     Raises:
         ConfigError: If there is no ``cfg``.
@@ -118,7 +120,10 @@ def detections(
         if factors is not None:
             best = best * torch.cat([level[i][p] for level, p in zip(factors, points, strict=True)])
         kept = select_and_nms(boxes, best, labels, cfg)
-        results.append(InstanceData(bboxes=boxes[kept], scores=best[kept], labels=labels[kept]))
+        found = InstanceData(bboxes=boxes[kept], scores=best[kept], labels=labels[kept])
+        for name, levels in (extras or {}).items():
+            found[name] = torch.cat([level[i][p] for level, p in zip(levels, points, strict=True)])[kept]
+        results.append(found)
     return results
 
 

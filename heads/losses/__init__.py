@@ -1,18 +1,26 @@
 """Losses."""
 
 from foveal.heads.losses.cross_entropy import CrossEntropyLoss
+from foveal.heads.losses.dice import DiceLoss
 from foveal.heads.losses.focal import FocalLoss
-from foveal.heads.losses.iou import GIoULoss, IoULoss
+from foveal.heads.losses.iou import CIoULoss, DIoULoss, GIoULoss, IoULoss
 from foveal.heads.losses.pixel import CharbonnierLoss, MSELoss
+from foveal.heads.losses.quality_focal import QualityFocalLoss
 from foveal.heads.losses.smooth_l1 import L1Loss, SmoothL1Loss
+from foveal.heads.losses.varifocal import VarifocalLoss
 
 __all__ = [
+    "CIoULoss",
     "CharbonnierLoss",
     "CrossEntropyLoss",
+    "DIoULoss",
+    "DiceLoss",
     "FocalLoss",
     "GIoULoss",
     "IoULoss",
     "L1Loss",
     "MSELoss",
+    "QualityFocalLoss",
     "SmoothL1Loss",
+    "VarifocalLoss",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -23,13 +24,13 @@ class ElementwiseLoss(nn.Module, ABC):
         self.loss_weight = loss_weight
 
     @abstractmethod
-    def compare(self, pred: Tensor, target: Tensor) -> Tensor:
+    def compare(self, pred: Tensor, target: Any) -> Tensor:
         """Return the loss of every element, before weights."""
 
     def forward(
         self,
         pred: Tensor,
-        target: Tensor,
+        target: Any,
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
         reduction_override: str | None = None,
@@ -38,7 +39,7 @@ class ElementwiseLoss(nn.Module, ABC):
 
         Args:
             pred: Predictions, shaped as the class says; may be empty.
-            target: What they should be.
+            target: What they should be; a tensor, or what the class says.
             weight: Broadcastable to the elements' losses, or None. One dimension less: the same for a whole row; one
                 more: its mean over the last one counts.
             avg_factor: What ``mean`` divides by, in place of the number of elements.

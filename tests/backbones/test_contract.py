@@ -13,6 +13,8 @@ from foveal.registry import MODELS
 
 # the smallest network of each family that has all of its parts
 FAMILIES = {
+    "CSPDarknet": {"deepen_factor": 0.33, "widen_factor": 0.125},
+    "CSPNeXt": {"deepen_factor": 0.167, "widen_factor": 0.125},
     "ConvNeXt": {"arch": {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32)}},
     "ConvNeXtIsotropic": {"arch": {"depth": 3, "dim": 16}},
     "CvT": {"arch": {"depths": (1, 1, 2), "dims": (8, 16, 24), "num_heads": (1, 2, 3)}},

@@ -16,7 +16,12 @@ from foveal.registry import MODELS
 from foveal.structures import DataSample
 
 FIXTURES = Path(__file__).resolve().parent.parent / "reference" / "models"
-NAMES = ("retinanet_r50_fpn_1x_coco", "fcos_r50-caffe_fpn_gn-head_1x_coco")
+NAMES = (
+    "retinanet_r50_fpn_1x_coco",
+    "fcos_r50-caffe_fpn_gn-head_1x_coco",
+    "rtmdet_tiny_8xb32-300e_coco",
+    "ssdlite_mobilenetv2-scratch_8xb24-600e_coco",
+)
 OUTPUTS = ("cls_score", "bbox_pred", "centerness")
 
 
@@ -28,7 +33,9 @@ def spec_of(name):
 def built(recipe, name, dtype):
     spec = spec_of(name)
     model = MODELS.build(copy.deepcopy(spec["config"]["model"])).to(dtype)
-    model.load_state_dict(recipe.state_dict(spec, dtype), strict=True)
+    weights = recipe.state_dict(spec, dtype)
+    weights |= {key: weights[shared] for key, shared in spec.get("aliases", {}).items()}
+    model.load_state_dict(weights, strict=True)
     return model.eval()
 
 

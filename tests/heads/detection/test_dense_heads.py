@@ -8,7 +8,7 @@ from mmengine.structures import InstanceData
 
 from foveal.errors import ConfigError
 from foveal.heads.detection import FCOSHead, RetinaHead
-from foveal.heads.detection.fcos_head import centerness_target
+from foveal.heads.detection.dense import centerness_target
 from foveal.structures import DataSample
 
 CLASSES = 3
