@@ -21,8 +21,14 @@ NAMES = (
     "fcos_r50-caffe_fpn_gn-head_1x_coco",
     "rtmdet_tiny_8xb32-300e_coco",
     "ssdlite_mobilenetv2-scratch_8xb24-600e_coco",
+    "atss_r50_fpn_1x_coco",
+    "yolox_s_8xb8-300e_coco",
+    "rtmdet-ins_tiny_8xb32-300e_coco",
 )
-OUTPUTS = ("cls_score", "bbox_pred", "centerness")
+OUTPUTS = {
+    "YOLOXHead": ("cls_score", "bbox_pred", "objectness"),
+    "RTMDetInsSepBNHead": ("cls_score", "bbox_pred", "kernel_pred", "mask_feat"),
+}
 
 
 @functools.lru_cache(maxsize=1)
@@ -44,7 +50,27 @@ def sample_of(spec, dtype):
     truth = InstanceData(
         bboxes=torch.tensor(extra["gt"]["bboxes"], dtype=dtype), labels=torch.tensor(extra["gt"]["labels"])
     )
+    if extra.get("with_masks"):
+        truth.masks = ellipses(extra["gt"]["bboxes"], extra["meta"]["img_shape"])
     return DataSample(gt_instances=truth, metainfo=extra["meta"])
+
+
+def ellipses(boxes, size):
+    """One filled ellipse in each box."""
+    rows, columns = torch.arange(size[0])[:, None] + 0.5, torch.arange(size[1]) + 0.5
+    masks = []
+    for x1, y1, x2, y2 in boxes:
+        across, along = (columns - (x1 + x2) / 2) / ((x2 - x1) / 2), (rows - (y1 + y2) / 2) / ((y2 - y1) / 2)
+        masks.append(across**2 + along**2 <= 1)
+    return torch.stack(masks)
+
+
+def named_outputs(spec, raw):
+    kinds = OUTPUTS.get(spec["config"]["model"]["bbox_head"]["type"], ("cls_score", "bbox_pred", "centerness"))
+    outputs = {}
+    for kind, maps in zip(kinds, raw, strict=False):
+        outputs |= {kind: maps} if isinstance(maps, torch.Tensor) else {f"{kind}_{i}": x for i, x in enumerate(maps)}
+    return outputs
 
 
 def image_of(recipe, spec, dtype):
@@ -66,8 +92,8 @@ def test_outputs_and_predictions(recipe, name, dtype, tolerance):
     with torch.no_grad():
         raw = model(image)
         (found,) = model(image, [sample_of(spec, dtype)], mode="predict")
-    outputs = {f"{kind}_{i}": x for kind, maps in zip(OUTPUTS, raw, strict=False) for i, x in enumerate(maps)}
-    outputs |= {f"predict.{key}": found.pred_instances[key] for key in ("bboxes", "scores", "labels")}
+    outputs = named_outputs(spec, raw)
+    outputs |= {f"predict.{key}": value for key, value in found.pred_instances.items()}
     assert set(outputs) == set(spec["outputs"])
     assert_same(recipe, outputs, spec, tolerance)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from foveal.errors import ConfigError
-from foveal.heads.anchors import AnchorGenerator, MlvlPointGenerator
+from foveal.heads.anchors import AnchorGenerator, MlvlPointGenerator, SSDAnchorGenerator
 from foveal.heads.anchors.cache import CAPACITY
 
 
@@ -95,3 +95,36 @@ class TestCache:
 def test_contradictions_are_refused(options):
     with pytest.raises(ConfigError, match="AnchorGenerator"):
         AnchorGenerator([8], [1.0], **options)
+
+
+def test_ssd_anchors_of_a_level():
+    generator = SSDAnchorGenerator([8, 16], [[2], [2, 3]], [20, 40], [45, 90], scale_major=False)
+    assert generator.num_base_priors == [4, 6]
+    first = generator.base_anchors[0]
+    sizes = first[:, 2:] - first[:, :2]
+    root = 2**0.5
+    expected = torch.tensor([[20, 20], [30, 30], [20 * root, 20 / root], [20 / root, 20 * root]], dtype=torch.float64)
+    torch.testing.assert_close(sizes, expected)
+    torch.testing.assert_close((first[:, 2:] + first[:, :2]) / 2, torch.full((4, 2), 4.0, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("size", "low", "smallest"),
+    [(300, 0.15, (21, 45)), (300, 0.2, (30, 60)), (512, 0.1, (20, 51)), (512, 0.15, (35, 76))],
+)
+def test_ssd_sizes_of_the_paper(size, low, smallest):
+    strides = [8, 16, 32, 64, 100, 300] if size == 300 else [8, 16, 32, 64, 128, 256, 512]
+    generator = SSDAnchorGenerator(strides, [[2]] * len(strides), None, None, (low, 0.9), size, False)
+    square, larger = (generator.base_anchors[0][i] for i in (0, 1))
+    side = (square[2] - square[0]).item()
+    assert side == smallest[0]
+    assert (larger[2] - larger[0]).item() == pytest.approx((smallest[0] * smallest[1]) ** 0.5)
+
+
+def test_ssd_generator_names_mistakes():
+    with pytest.raises(ConfigError, match="or neither"):
+        SSDAnchorGenerator([8], [[2]], [20])
+    with pytest.raises(ConfigError, match="2 ratios"):
+        SSDAnchorGenerator([8], [[2], [2]], [20], [40])
+    with pytest.raises(ConfigError, match="input_size 400"):
+        SSDAnchorGenerator([8] * 6, [[2]] * 6, input_size=400)

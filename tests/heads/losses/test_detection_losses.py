@@ -1,9 +1,26 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torchvision.ops import box_iou, generalized_box_iou, sigmoid_focal_loss
+from torchvision.ops import (
+    box_iou,
+    complete_box_iou_loss,
+    distance_box_iou_loss,
+    generalized_box_iou,
+    sigmoid_focal_loss,
+)
 
-from foveal.heads.losses import FocalLoss, GIoULoss, IoULoss, L1Loss, SmoothL1Loss
+from foveal.heads.losses import (
+    CIoULoss,
+    DiceLoss,
+    DIoULoss,
+    FocalLoss,
+    GIoULoss,
+    IoULoss,
+    L1Loss,
+    QualityFocalLoss,
+    SmoothL1Loss,
+    VarifocalLoss,
+)
 
 
 def boxes(count):
@@ -95,3 +112,62 @@ def test_absolute_differences():
     smooth = SmoothL1Loss(beta=1.0, reduction="none")(pred, target)
     torch.testing.assert_close(smooth, torch.tensor([0.125, 0.0, 2.5]))
     assert L1Loss()(pred, target, reduction_override="sum") == 3.5
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(DIoULoss, distance_box_iou_loss), (CIoULoss, complete_box_iou_loss)])
+def test_distance_and_complete_iou_equal_torchvision(ours, theirs):
+    target = boxes(12)
+    near = target + torch.rand(12, 4, dtype=torch.float64) * 0.3
+    # torchvision weighs the shape of boxes that hardly overlap, too: compare those that do
+    pred = near if ours is CIoULoss else boxes(12)
+    torch.testing.assert_close(ours(reduction="none", eps=1e-9)(pred, target), theirs(pred, target, eps=1e-9))
+    assert CIoULoss(reduction="none")(target, target + 100).max() <= 2
+
+
+@pytest.mark.parametrize("activated", [False, True])
+def test_quality_focal_by_the_formula(activated):
+    logits, label = torch.randn(30, 4, dtype=torch.float64), torch.randint(0, 5, (30,))
+    quality = torch.rand(30, dtype=torch.float64)
+    goal = F.one_hot(label, 5)[:, :4] * quality[:, None]
+    score = logits.sigmoid()
+    want = (goal - score).abs() ** 1.5 * F.binary_cross_entropy(score, goal, reduction="none")
+    pred = score if activated else logits
+    loss = QualityFocalLoss(beta=1.5, reduction="none", activated=activated)
+    torch.testing.assert_close(loss(pred, (label, quality)), want.sum(1))
+    torch.testing.assert_close(loss(pred, goal), want.sum(1))
+    weight = torch.rand(30, dtype=torch.float64)
+    got = QualityFocalLoss(beta=1.5, loss_weight=2.0, activated=activated)(pred, (label, quality), weight, avg_factor=3)
+    torch.testing.assert_close(got, 2 * (want.sum(1) * weight).sum() / 3, rtol=1e-6, atol=0)
+    with pytest.raises(ValueError, match="use_sigmoid"):
+        QualityFocalLoss(use_sigmoid=False)
+
+
+@pytest.mark.parametrize("iou_weighted", [True, False])
+def test_varifocal_by_the_formula(iou_weighted):
+    logits = torch.randn(20, 3, dtype=torch.float64)
+    goal = torch.rand(20, 3, dtype=torch.float64) * (torch.rand(20, 3) < 0.4)
+    score = logits.sigmoid()
+    entropy = -(goal * score.log() + (1 - goal) * (1 - score).log())
+    positive = goal if iou_weighted else 1.0
+    want = entropy * torch.where(goal > 0, positive, 0.6 * score**3)
+    got = VarifocalLoss(alpha=0.6, gamma=3.0, iou_weighted=iou_weighted, reduction="none")(logits, goal)
+    torch.testing.assert_close(got, want)
+    with pytest.raises(ValueError, match="alpha"):
+        VarifocalLoss(alpha=-1)
+
+
+def test_dice_by_hand():
+    pred, target = torch.tensor([[[1.0, 1, 0, 0]]]), torch.tensor([[[1, 0, 0, 1]]])
+    assert DiceLoss(activate=False, eps=1e-9)(pred, target).item() == pytest.approx(0.5)
+    soft = torch.tensor([[[0.5, 0.5]]])
+    assert DiceLoss(activate=False, eps=0.0)(soft, torch.ones(1, 1, 2)).item() == pytest.approx(1 - 2 / 2.5)
+    naive = DiceLoss(activate=False, naive_dice=True, eps=1.0)
+    assert naive(soft, torch.ones(1, 1, 2)).item() == pytest.approx(1 - 3 / 4)
+    logits = torch.randn(3, 4, 4)
+    torch.testing.assert_close(
+        DiceLoss(reduction="none")(logits, target=logits > 0),
+        DiceLoss(activate=False, reduction="none")(logits.sigmoid(), logits > 0),
+    )
+    assert DiceLoss()(torch.zeros(0, 4, 4, requires_grad=True), torch.zeros(0, 4, 4)) == 0
+    with pytest.raises(ValueError, match="use_sigmoid"):
+        DiceLoss(use_sigmoid=False)
