@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from foveal.errors import ConfigError, DataError
 from foveal.models.build import Node, build_backbone_and_neck, build_data_preprocessor, build_head
-from foveal.registry import MODELS
+from foveal.models.restoration.image import pad_to_multiple
+from foveal.registry import MODELS, accepted_arguments, lookup
 from foveal.structures import DataSample
 
 Options = dict[str, Any]
@@ -59,7 +60,10 @@ class Restorer(BaseModel):
             self.generator = generator if isinstance(generator, nn.Module) else MODELS.build(generator)
         elif generator is None and backbone is not None and head is not None:
             self.backbone, self.neck = build_backbone_and_neck(backbone, neck)
-            self.head: Any = build_head(head, self.backbone if self.neck is None else self.neck)
+            feeder: Any = self.backbone if self.neck is None else self.neck
+            encoder: Any = self.backbone
+            strides = getattr(feeder, "out_strides", encoder.out_strides[: len(feeder.out_channels)])
+            self.head: Any = build_head(_with_strides(head, strides), feeder)
         else:
             raise ConfigError("Restorer takes either a generator, or a backbone and a head with perhaps a neck between")
         self.upsample_residual = upsample_residual
@@ -113,8 +117,10 @@ class Restorer(BaseModel):
         if self.generator is not None:
             image = self.generator(inputs)
         else:
-            feats = self.backbone(inputs)
+            height, width = inputs.shape[-2:]
+            feats = self.backbone(pad_to_multiple(inputs, getattr(self.head, "multiple", 1)))
             image = self.head(feats if self.neck is None else self.neck(feats))
+            image = image[..., : height * self.scale, : width * self.scale]
         return image + F.interpolate(inputs, scale_factor=float(self.scale)) if self.upsample_residual else image
 
     def loss(self, inputs: Tensor, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
@@ -153,3 +159,14 @@ class Restorer(BaseModel):
             height, width = sample.get("img_shape", inputs.shape[-2:])[:2]
             sample.pred_img = image[:, : height * self.scale, : width * self.scale]
         return samples
+
+
+def _with_strides(head: Node, strides: Sequence[int]) -> Node:
+    """The head's config with the strides of the maps that it reads, where it takes them and the config has none."""
+    if isinstance(head, nn.Module) or head.get("in_strides") is not None:
+        return head
+    kind = lookup(head["type"], MODELS) if isinstance(head["type"], str) else head["type"]
+    if "in_strides" not in (accepted_arguments(kind) or ()):
+        return head
+    index = head.get("in_index")
+    return {**head, "in_strides": [strides[i] for i in index] if index is not None else list(strides)}

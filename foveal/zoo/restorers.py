@@ -74,10 +74,26 @@ def _add_nafnet() -> None:
     _add("nafnet_reds_width64", type="NAFNet", width=64, train_size=256)
 
 
+def _add_without_release() -> None:
+    """Networks of which no code was released; numbers are ours."""
+    for scale in (2, 3, 4):
+        _add(f"tcsr_b_x{scale}", type="TCSR", scale=scale)
+        _add(f"tcsr_l_x{scale}", type="TCSR", scale=scale, embed_dim=64, depths=(6,) * 4)
+    _add("serpent_b", type="Serpent")
+    _add("serpent_l", type="Serpent", dim=48)
+    RESTORERS["event_demosaic"] = {"generator": {"type": "EventDemosaicNet"}, **_LUMINANCE}
+
+
+# its input has a mask as fourth channel
+RESTORERS["medfe"] = {
+    "generator": {"type": "MEDFE"},
+    "data_preprocessor": {"type": "DataPreprocessor", "mean": [0.0] * 4, "std": [255.0] * 4},
+}
 _add_edsr()
 _add_swinir()
 _add_mambair()
 _add_nafnet()
+_add_without_release()
 
 
 def list_restorers(pattern: str = "*") -> list[str]:

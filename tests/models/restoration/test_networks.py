@@ -5,6 +5,7 @@ import torch
 
 from foveal.errors import CheckpointError, ConfigError, DataError
 from foveal.models.restoration.nafnet import LocalMean
+from foveal.models.restoration.tcsr import spatial_shift
 from foveal.registry import MODELS
 from foveal.zoo import create_restorer, list_restorers
 
@@ -16,6 +17,9 @@ SMALL = {
     "nafnet": {"type": "NAFNet", "width": 4, "enc_blk_nums": (1, 1), "dec_blk_nums": (1, 1)},
     "nafnet_local": {"type": "NAFNet", "width": 4, "enc_blk_nums": (1,), "dec_blk_nums": (1,), "train_size": 8},
     "mambair_unet": {"type": "MambaIRUNet", "dim": 32, "num_blocks": (1, 1, 1, 1), "num_refinement_blocks": 1},
+    "tcsr": {"type": "TCSR", "scale": 2, "embed_dim": 10, "depths": (1,), "num_heads": 2, "kernel_size": 3},
+    "serpent": {"type": "Serpent", "dim": 8, "depths": (1, 1), "d_state": 2},
+    "demosaic": {"type": "EventDemosaicNet", "dim": 8, "depths": (2, 1), "num_heads": (2, 2), "window_size": 4},
 }
 _SWIN = {"type": "SwinIR", "embed_dim": 12, "depths": (2,), "num_heads": (2,), "window_size": 4}
 _MAMBA = {"type": "MambaIR", "embed_dim": 30, "depths": (1,), "d_state": 2}
@@ -25,7 +29,7 @@ for _name, _base in (("swinir", _SWIN), ("mambair", _MAMBA)):
     SMALL[f"{_name}_real"] = {**_base, "scale": 4, "upsampler": "nearest+conv", "resi_connection": "3conv"}
     SMALL[f"{_name}_gray"] = {**_base, "scale": 1, "in_channels": 1, "img_range": 255.0}
 
-# of the official code; MambaIR's count is also that of its README
+# of the official code, where there is one; TCSR: ours
 PARAMETERS = {
     "edsr_baseline_x2": 1_369_883,
     "edsr_x4": 43_089_947,
@@ -42,6 +46,8 @@ PARAMETERS = {
     "swinir_classical_sr_x3": 11_937_127,
     "swinir_jpeg_car": 11_485_585,
     "swinir_lightweight_sr_x2": 910_152,
+    "tcsr_b_x4": 672_364,
+    "tcsr_l_x4": 1_033_936,
 }
 
 
@@ -52,7 +58,7 @@ def networks():
 
 
 def channels_of(name):
-    return SMALL[name].get("in_channels", 3)
+    return 1 if name == "demosaic" else SMALL[name].get("in_channels", 3)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -61,7 +67,8 @@ def test_any_size(name, size, networks):
     network = networks[name].eval()
     with torch.no_grad():
         y = network(torch.rand(2, channels_of(name), *size))
-    assert y.shape == (2, channels_of(name), size[0] * network.scale, size[1] * network.scale)
+    channels = 3 if name == "demosaic" else channels_of(name)
+    assert y.shape == (2, channels, size[0] * network.scale, size[1] * network.scale)
     assert y.isfinite().all()
 
 
@@ -113,6 +120,38 @@ def test_local_means():
         want = x[..., top : top + 3, left : left + 3].mean((-2, -1))
         torch.testing.assert_close(y[..., row, column], want)
     assert LocalMean(6)(x).shape == (1, 2, 1, 1)
+
+
+def test_shifts():
+    x = torch.arange(4 * 4 * 6.0).view(1, 4, 4, 6)
+    y = spatial_shift(x)
+    moved = {0: x[0, 1, 2, 0], 1: x[0, 3, 2, 1], 2: x[0, 2, 1, 2], 3: x[0, 2, 3, 3], 4: x[0, 2, 2, 4], 5: x[0, 2, 2, 5]}
+    assert {channel: y[0, 2, 2, channel] for channel in moved} == moved
+    assert y[0, 0, 2, 0] == x[0, 0, 2, 0] and y[0, 3, 2, 1] == x[0, 3, 2, 1]
+
+
+def test_the_pattern_of_a_sensor_stays_in_step_beyond_the_image():
+    network = MODELS.build(SMALL["demosaic"])
+    x = torch.arange(4.0).repeat(3)[:10].view(1, 1, 1, 10).expand(1, 1, 9, 10)
+    padded = network._pad(x)
+    assert padded.shape == (1, 1, 32, 32)
+    assert padded[0, 0, 0].tolist() == [i % 4 for i in range(32)]
+
+
+def test_medfe_fills_holes_only():
+    network = MODELS.build({"type": "MEDFE", "ngf": 16, "res_num": 1}).eval()
+    x = torch.rand(2, 4, 192, 256)
+    x[:, 3] = 0
+    x[:, 3, 50:90, 100:170] = 1
+    with torch.no_grad():
+        y = network(x)
+        other = network(torch.where(x[:, 3:] > 0, torch.cat([torch.rand(2, 3, 192, 256), x[:, 3:]], 1), x))
+    assert y.shape == (2, 3, 192, 256)
+    hole = (x[:, 3:] > 0).expand_as(y)
+    assert torch.equal(y[~hole], x[:, :3][~hole]) and not torch.equal(y[hole], x[:, :3][hole])
+    torch.testing.assert_close(other, y)  # what is under the mask is not looked at
+    with pytest.raises(DataError, match="multiples of 64, at least 192, got 128 x 256"):
+        network(torch.rand(1, 4, 128, 256))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ SPECS = {path.stem: path for path in sorted(FIXTURES.glob("*.json"))}
 LARGE = 5_000_000
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-3}
 # arguments that a fixture's network was built with, where they differ from create_restorer's defaults
-OPTIONS = {"cfsr_x2_train": {"deploy": False}}
+OPTIONS = {"cfsr_x2_train": {"deploy": False}, "medfe": {"keep_known": False}}
+SLOW = ("medfe",)
 
 
 @pytest.fixture(params=TOLERANCE, ids=str)
@@ -25,7 +26,7 @@ def dtype(request):
     torch.set_default_dtype(before)
 
 
-@pytest.mark.parametrize("fixture", SPECS)
+@pytest.mark.parametrize("fixture", [pytest.param(s, marks=pytest.mark.slow) if s in SLOW else s for s in SPECS])
 def test_computes_what_the_official_code_computes(fixture, dtype, recipe, tmp_path):
     spec = json.loads(SPECS[fixture].read_text())
     if dtype == torch.float32 and spec["params"] > LARGE:
