@@ -1,9 +1,12 @@
 """Necks: from a backbone's feature maps to those that a head reads."""
 
+from foveal.necks.bifpn import BiFPN
 from foveal.necks.csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
+from foveal.necks.ct_resnet_neck import CTResNetNeck
 from foveal.necks.efficientvit_fpn import EfficientViTFPN
 from foveal.necks.fpn import FPN
+from foveal.necks.gn_fpn import GNFPN
 from foveal.necks.pafpn import PAFPN
 from foveal.necks.ssd_neck import SSDNeck
 
-__all__ = ["FPN", "PAFPN", "YOLOXPAFPN", "CSPNeXtPAFPN", "EfficientViTFPN", "SSDNeck"]
+__all__ = ["FPN", "GNFPN", "PAFPN", "YOLOXPAFPN", "BiFPN", "CSPNeXtPAFPN", "CTResNetNeck", "EfficientViTFPN", "SSDNeck"]

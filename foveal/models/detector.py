@@ -18,9 +18,9 @@ from foveal.structures import DataSample
 Options = dict[str, Any]
 
 
-@MODELS.register_module(name=["SingleStageDetector", "RetinaNet", "FCOS", "ATSS", "RTMDet", "YOLOX"])
+@MODELS.register_module(name=["SingleStageDetector", "RetinaNet", "FCOS", "ATSS", "RTMDet", "YOLOX", "CenterNet"])
 class SingleStageDetector(BaseModel):
-    """Backbone, neck and a dense head; mmdet's ``RetinaNet``, ``FCOS``, ``ATSS``, ``RTMDet``, ``YOLOX`` are this one.
+    """Backbone, neck and a dense head, which is all that makes mmdet's one-stage detectors differ: they are this class.
 
     Args:
         backbone: Config of the backbone.

@@ -1,6 +1,7 @@
 """Detection."""
 
 from foveal.heads.detection.atss_head import ATSSHead
+from foveal.heads.detection.centernet_head import CenterNetHead
 from foveal.heads.detection.fcos_head import FCOSHead
 from foveal.heads.detection.retina_head import RetinaHead
 from foveal.heads.detection.rtmdet_head import RTMDetSepBNHead
@@ -8,4 +9,13 @@ from foveal.heads.detection.rtmdet_ins_head import RTMDetInsSepBNHead
 from foveal.heads.detection.ssd_head import SSDHead
 from foveal.heads.detection.yolox_head import YOLOXHead
 
-__all__ = ["ATSSHead", "FCOSHead", "RTMDetInsSepBNHead", "RTMDetSepBNHead", "RetinaHead", "SSDHead", "YOLOXHead"]
+__all__ = [
+    "ATSSHead",
+    "CenterNetHead",
+    "FCOSHead",
+    "RTMDetInsSepBNHead",
+    "RTMDetSepBNHead",
+    "RetinaHead",
+    "SSDHead",
+    "YOLOXHead",
+]

@@ -39,7 +39,11 @@ def conv_tower(
 
 def flatten_level(x: Tensor, channels: int) -> Tensor:
     """Return a map [N, A * channels, H, W] as [N, H * W * A, channels], in at least float32."""
-    x = x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, channels)
+    return precise(x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, channels))
+
+
+def precise(x: Tensor) -> Tensor:
+    """Return ``x`` in at least float32."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 

@@ -3,6 +3,7 @@
 from foveal.heads.losses.cross_entropy import CrossEntropyLoss
 from foveal.heads.losses.dice import DiceLoss
 from foveal.heads.losses.focal import FocalLoss
+from foveal.heads.losses.gaussian_focal import GaussianFocalLoss
 from foveal.heads.losses.iou import CIoULoss, DIoULoss, GIoULoss, IoULoss
 from foveal.heads.losses.pixel import CharbonnierLoss, MSELoss
 from foveal.heads.losses.quality_focal import QualityFocalLoss
@@ -17,6 +18,7 @@ __all__ = [
     "DiceLoss",
     "FocalLoss",
     "GIoULoss",
+    "GaussianFocalLoss",
     "IoULoss",
     "L1Loss",
     "MSELoss",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from foveal.backbones import HorNet
-from foveal.backbones.hornet import GlobalLocalFilter, resize_filter
+from foveal.layers.gated_conv import GlobalLocalFilter, resize_filter
 from foveal.models.classifier import ImageClassifier
 from foveal.zoo import create_backbone
 from foveal.zoo.create import classifier_nodes, find_variant

@@ -24,8 +24,10 @@ NAMES = (
     "atss_r50_fpn_1x_coco",
     "yolox_s_8xb8-300e_coco",
     "rtmdet-ins_tiny_8xb32-300e_coco",
+    "centernet_r18-dcnv2_8xb16-crop512-140e_coco",
 )
 OUTPUTS = {
+    "CenterNetHead": ("heatmap", "wh", "offset"),
     "YOLOXHead": ("cls_score", "bbox_pred", "objectness"),
     "RTMDetInsSepBNHead": ("cls_score", "bbox_pred", "kernel_pred", "mask_feat"),
 }

@@ -9,6 +9,7 @@ from mmengine.structures import InstanceData
 from foveal.errors import ConfigError
 from foveal.heads.detection import (
     ATSSHead,
+    CenterNetHead,
     FCOSHead,
     RetinaHead,
     RTMDetInsSepBNHead,
@@ -16,6 +17,7 @@ from foveal.heads.detection import (
     SSDHead,
     YOLOXHead,
 )
+from foveal.heads.detection.centernet_head import center_targets, gaussian_radius
 from foveal.heads.detection.dense import centerness_target
 from foveal.heads.detection.ssd_head import hard_negative_sum
 from foveal.heads.detection.yolox_head import decode, encode
@@ -115,7 +117,8 @@ def sample(boxes=(), labels=(), crowds=None, **meta):
     truth.masks = torch.zeros(len(truth), *SHAPE, dtype=torch.bool)
     for mask, (x1, y1, x2, y2) in zip(truth.masks, boxes, strict=True):
         mask[y1:y2, x1:x2] = True
-    meta = {"img_shape": SHAPE, "ori_shape": SHAPE, "pad_shape": SHAPE, "scale_factor": (1.0, 1.0), **meta}
+    shapes = dict.fromkeys(("img_shape", "ori_shape", "pad_shape", "batch_input_shape"), SHAPE)
+    meta = {**shapes, "scale_factor": (1.0, 1.0), **meta}
     found = DataSample(gt_instances=truth, metainfo=meta)
     if crowds is not None:
         found.ignored_instances = InstanceData(bboxes=torch.tensor(crowds, dtype=torch.float32).reshape(-1, 4))
@@ -297,6 +300,64 @@ def test_masks_have_the_original_size():
     assert set(found.keys()) == {"bboxes", "scores", "labels", "masks"}
 
 
+def centernet():
+    return initialised(CenterNetHead(8, 8, CLASSES, test_cfg={"topk": 5, "local_maximum_kernel": 3}))
+
+
+@pytest.mark.parametrize("batch", [[NORMAL, EMPTY], [EMPTY, CROWD], [PIXEL, ZERO], [OUTSIDE, NORMAL]])
+def test_centernet_on_awkward_batches(batch):
+    head = centernet()
+    losses = head.loss((torch.randn(2, 8, 24, 32),), batch)
+    total(losses).backward()
+    assert all(x.isfinite() for x in losses.values())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
+
+
+def test_centernet_targets_equal_the_slow_rule():
+    crowded = sample([[8, 8, 60, 70], [10, 10, 58, 68], [40, 20, 120, 90]], [0, 0, 2])
+    got = center_targets([NORMAL, crowded], (2, CLASSES, 24, 32), torch.float32)
+    for i, image in enumerate([NORMAL, crowded]):
+        heatmap = torch.zeros(CLASSES, 24, 32)
+        for box, label in zip(image.gt_instances.bboxes / 4, image.gt_instances.labels, strict=True):
+            x, y = ((box[:2] + box[2:]) / 2).tolist()
+            radius = int(gaussian_radius((box[2:] - box[:2])[None]))
+            for row in range(24):
+                for column in range(32):
+                    dx, dy = column - int(x), row - int(y)
+                    if max(abs(dx), abs(dy)) <= radius:
+                        value = math.exp(-(dx**2 + dy**2) / (2 * ((2 * radius + 1) / 6) ** 2))
+                        heatmap[label, row, column] = max(heatmap[label, row, column], value)
+            middle = got["wh"][i, :, int(y), int(x)], got["offset"][i, :, int(y), int(x)]
+        torch.testing.assert_close(got["heatmap"][i], heatmap, rtol=1e-5, atol=1e-6)
+        # of two boxes with one middle the last counts
+        torch.testing.assert_close(middle[0], box[2:] - box[:2])
+        assert middle[1].tolist() == pytest.approx([x % 1, y % 1])
+    assert got["weight"].sum((1, 2, 3)).tolist() == [2, 2]
+
+
+def test_gaussian_radius_keeps_the_overlap():
+    size = torch.tensor([[40.0, 60], [7, 90], [3, 3]])
+    for (w, h), r in zip(size.tolist(), gaussian_radius(size, 0.7).tolist(), strict=True):
+        shifted = (w - r) * (h - r)
+        smaller = (w - 2 * r) * (h - 2 * r) / (w * h)
+        larger = w * h / ((w + 2 * r) * (h + 2 * r))
+        assert min(shifted / (2 * w * h - shifted), smaller, larger) >= 0.7
+
+
+def test_centernet_predicts_local_maxima():
+    head = centernet().eval()
+    both = head.predict((torch.randn(1, 8, 24, 32),) * 1, [sample(scale_factor=(2.0, 2.0), border=(4, 0, 8, 0))])[0]
+    assert len(both) == 5 and (both.scores[:-1] >= both.scores[1:]).all() and both.labels.max() < CLASSES
+    raw = torch.zeros(1, CLASSES, 24, 32)
+    raw[0, 1, 10, 20], raw[0, 1, 10, 21] = 0.9, 0.8
+    head.forward = lambda _: ([raw], [torch.full((1, 2, 24, 32), 4.0)], [torch.full((1, 2, 24, 32), 0.5)])
+    (found,) = head.predict((raw,), [sample(scale_factor=(2.0, 2.0), border=(4, 0, 8, 0))])
+    # the neighbour is no maximum; ((20.5 - 2) * 4 - 8) / 2, ((10.5 - 2) * 4 - 4) / 2
+    assert found.bboxes[0].tolist() == [33, 15, 41, 23] and found.labels[0] == 1 and found.scores[1] == 0
+    with pytest.raises(ConfigError, match="one feature map"):
+        centernet()((raw, raw))
+
+
 def test_yolox_decodes_what_it_encodes():
     priors = torch.tensor([[8.0, 16, 8, 8], [32, 0, 16, 16]])
     boxes = torch.tensor([[2.0, 3, 30, 50], [30, 1, 60, 9]])
@@ -322,6 +383,8 @@ def test_levels_share_convolutions_but_not_norms():
 
 
 def test_mistakes_are_named():
+    with pytest.raises(ConfigError, match="test_cfg"):
+        CenterNetHead(8, 8, CLASSES).predict(feats(), [NORMAL, EMPTY])
     for make in (atss, rtmdet, ssd, yolox):
         head = make()
         head.train_cfg = head.test_cfg = None

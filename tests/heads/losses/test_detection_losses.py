@@ -14,6 +14,7 @@ from foveal.heads.losses import (
     DiceLoss,
     DIoULoss,
     FocalLoss,
+    GaussianFocalLoss,
     GIoULoss,
     IoULoss,
     L1Loss,
@@ -171,3 +172,11 @@ def test_dice_by_hand():
     assert DiceLoss()(torch.zeros(0, 4, 4, requires_grad=True), torch.zeros(0, 4, 4)) == 0
     with pytest.raises(ValueError, match="use_sigmoid"):
         DiceLoss(use_sigmoid=False)
+
+
+def test_gaussian_focal_by_the_formula():
+    pred, goal = torch.rand(2, 3, 4), torch.rand(2, 3, 4) * 0.9
+    goal[0, 1, 2] = 1
+    want = -((1 - goal) ** 4) * pred**2 * (1 - pred).log()
+    want[0, 1, 2] = -((1 - pred[0, 1, 2]) ** 2) * pred[0, 1, 2].log() * 2
+    torch.testing.assert_close(GaussianFocalLoss(pos_weight=2.0, reduction="none")(pred, goal), want)
