@@ -13,6 +13,7 @@ if not (_HERE / "backbones" / "__init__.py").is_file():
 
 if TYPE_CHECKING:
     from foveal.api import init_model, load_checkpoint, predict
+    from foveal.restoration import restore, restore_video
     from foveal.zoo import create_backbone, create_classifier, create_restorer, list_backbones, list_restorers
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "list_restorers",
     "load_checkpoint",
     "predict",
+    "restore",
+    "restore_video",
 ]
 
 
@@ -31,5 +34,6 @@ def __getattr__(name: str) -> Any:
     """Import what a user calls when it is first asked for: ``import foveal`` alone costs nothing."""
     if name not in __all__:
         raise AttributeError(f"module 'foveal' has no attribute {name!r}")
-    home = "foveal.api" if name in ("init_model", "load_checkpoint", "predict") else "foveal.zoo"
-    return getattr(import_module(home), name)
+    homes = dict.fromkeys(("init_model", "load_checkpoint", "predict"), "foveal.api")
+    homes |= dict.fromkeys(("restore", "restore_video"), "foveal.restoration")
+    return getattr(import_module(homes.get(name, "foveal.zoo")), name)

@@ -12,7 +12,7 @@ FLOORS = [
     {"data", "evaluation", "backbones", "necks", "heads"},
     {"config", "models", "engine", "zoo"},
     {"visualization", "export"},
-    {"api", "doctor"},
+    {"api", "doctor", "restoration"},
     {"cli"},
     {"tools"},
 ]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from foveal.errors import ConfigError, DataError
 from foveal.models.build import Node, build_backbone_and_neck, build_data_preprocessor, build_head
 from foveal.models.restoration.image import pad_to_multiple
+from foveal.models.tiling import check_tiles, restore_in_tiles, self_ensemble
 from foveal.registry import MODELS, accepted_arguments, lookup
 from foveal.structures import DataSample
 
@@ -20,6 +21,7 @@ Options = dict[str, Any]
 
 _UNIT_RGB = {"type": "DataPreprocessor", "mean": [0.0] * 3, "std": [255.0] * 3, "bgr_to_rgb": True}
 _L1 = {"type": "L1Loss"}
+_TEST_CFG: Options = {"tile": None, "tile_overlap": 32, "self_ensemble": False}
 
 
 @MODELS.register_module()
@@ -36,11 +38,14 @@ class Restorer(BaseModel):
         pixel_loss: Config of the loss between restored and sharp image, both in [0, 1].
         upsample_residual: The head makes only what is added to the input, enlarged by repeating its pixels (ABPN,
             arXiv:2105.09750). A small network then starts near bicubic quality and trains in a fraction of the time.
+        test_cfg: How `restore` and ``predict`` work: ``tile``, the side of the tiles that an image is cut into (None:
+            it is not), ``tile_overlap``, the pixels that they share (default 32), and ``self_ensemble``, the average
+            over the eight flips and turns.
         data_preprocessor: Config of it. None: RGB in [0, 1].
         init_cfg: mmengine's initialisation.
 
     Raises:
-        ConfigError: If there is neither a generator nor a backbone with a head, or both.
+        ConfigError: If there is neither a generator nor a backbone with a head, or both, or ``test_cfg`` is wrong.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Restorer(BaseModel):
         neck: Node | None = None,
         pixel_loss: Node = _L1,
         upsample_residual: bool = False,
+        test_cfg: Options | None = None,
         data_preprocessor: Node | None = None,
         init_cfg: Options | list[Options] | None = None,
     ) -> None:
@@ -67,6 +73,11 @@ class Restorer(BaseModel):
         else:
             raise ConfigError("Restorer takes either a generator, or a backbone and a head with perhaps a neck between")
         self.upsample_residual = upsample_residual
+        self.test_cfg = {**_TEST_CFG, **(test_cfg or {})}
+        if set(self.test_cfg) != set(_TEST_CFG):
+            wrong = sorted(set(self.test_cfg) - set(_TEST_CFG))
+            raise ConfigError(f"Restorer.test_cfg has no key {wrong[0]!r}; it has {', '.join(_TEST_CFG)}")
+        check_tiles(self.test_cfg["tile"], self.test_cfg["tile_overlap"])
         self.pixel_loss = MODELS.build(pixel_loss)
 
     @property
@@ -144,6 +155,22 @@ class Restorer(BaseModel):
         target = torch.stack([sample.gt_img for sample in data_samples]).to(inputs) / 255
         return {"loss_pixel": self.pixel_loss(self(inputs), target)}
 
+    def restore(self, inputs: Tensor) -> Tensor:
+        """Restore images in the way that ``test_cfg`` says.
+
+        Args:
+            inputs: [N, C, H, W].
+
+        Returns:
+            [N, C, H * scale, W * scale] in [0, 1].
+        """
+        tile, overlap = self.test_cfg["tile"], self.test_cfg["tile_overlap"]
+
+        def run(x: Tensor) -> Tensor:
+            return self(x) if tile is None else restore_in_tiles(self, x, self.scale, tile, overlap)
+
+        return (self_ensemble(run, inputs) if self.test_cfg["self_ensemble"] else run(inputs)).clamp(0, 1)
+
     def predict(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> list[DataSample]:
         """Restore a batch.
 
@@ -155,7 +182,7 @@ class Restorer(BaseModel):
             The data samples with ``pred_img`` float [C, h * scale, w * scale] in [0, 1].
         """
         samples = data_samples or [DataSample() for _ in range(len(inputs))]
-        for sample, image in zip(samples, self(inputs).clamp(0, 1), strict=True):
+        for sample, image in zip(samples, self.restore(inputs), strict=True):
             height, width = sample.get("img_shape", inputs.shape[-2:])[:2]
             sample.pred_img = image[:, : height * self.scale, : width * self.scale]
         return samples

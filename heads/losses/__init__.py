@@ -4,10 +4,12 @@ from foveal.heads.losses.cross_entropy import CrossEntropyLoss
 from foveal.heads.losses.dice import DiceLoss
 from foveal.heads.losses.focal import FocalLoss
 from foveal.heads.losses.gaussian_focal import GaussianFocalLoss
+from foveal.heads.losses.image import EdgeLoss, FFTLoss, PerceptualLoss, PixelFocusLoss
 from foveal.heads.losses.iou import CIoULoss, DIoULoss, GIoULoss, IoULoss
 from foveal.heads.losses.pixel import CharbonnierLoss, MSELoss
 from foveal.heads.losses.quality_focal import QualityFocalLoss
 from foveal.heads.losses.smooth_l1 import L1Loss, SmoothL1Loss
+from foveal.heads.losses.sum_loss import SumLoss
 from foveal.heads.losses.varifocal import VarifocalLoss
 
 __all__ = [
@@ -16,13 +18,18 @@ __all__ = [
     "CrossEntropyLoss",
     "DIoULoss",
     "DiceLoss",
+    "EdgeLoss",
+    "FFTLoss",
     "FocalLoss",
     "GIoULoss",
     "GaussianFocalLoss",
     "IoULoss",
     "L1Loss",
     "MSELoss",
+    "PerceptualLoss",
+    "PixelFocusLoss",
     "QualityFocalLoss",
     "SmoothL1Loss",
+    "SumLoss",
     "VarifocalLoss",
 ]

@@ -65,6 +65,8 @@ class LoadImageFromFile(BaseTransform):
         imdecode_backend: ``'cv2'`` or ``'pillow'``.
         key: Where the image goes; ``'gt_img'`` reads ``results['gt_img_path']``, the sharp image of a restoration pair.
         backend_args: Arguments of mmengine's file backend.
+        cache: Keep decoded images in memory, in every worker: for data sets of some hundred images, of which small
+            patches are taken again and again.
 
     Raises:
         DataError: From ``transform``, if the file is missing or does not decode.
@@ -77,6 +79,7 @@ class LoadImageFromFile(BaseTransform):
         imdecode_backend: str = "cv2",
         key: str = "img",
         backend_args: Mapping[str, Any] | None = None,
+        cache: bool = False,
     ) -> None:
         check_choice("LoadImageFromFile", "color_type", color_type, _COLOR_TYPES)
         check_choice("LoadImageFromFile", "imdecode_backend", imdecode_backend, BACKENDS)
@@ -86,14 +89,24 @@ class LoadImageFromFile(BaseTransform):
         self.imdecode_backend = imdecode_backend
         self.key = key
         self.backend_args = backend_args
+        self._kept: dict[str, np.ndarray] | None = {} if cache else None
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Read the image; ``img`` also sets ``img_shape`` and ``ori_shape`` (h, w)."""
-        image = read_image(results[f"{self.key}_path"], self.color_type, self.imdecode_backend, self.backend_args)
+        image = self._read(results[f"{self.key}_path"])
         results[self.key] = image.astype(np.float32) if self.to_float32 else image
         if self.key == "img":
             results["img_shape"] = results["ori_shape"] = image.shape[:2]
         return results
+
+    def _read(self, path: str) -> np.ndarray:
+        if self._kept is not None and path in self._kept:
+            return self._kept[path]
+        image = read_image(path, self.color_type, self.imdecode_backend, self.backend_args)
+        if self._kept is not None:
+            image.flags.writeable = False  # whoever changes it would change it for all epochs
+            self._kept[path] = image
+        return image
 
 
 @TRANSFORMS.register_module()

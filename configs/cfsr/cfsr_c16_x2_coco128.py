@@ -1,0 +1,19 @@
+"""CFSR (arXiv:2401.05633) x2 with 16 channels, from random weights: minutes on one CPU core.
+
+    python tools/train.py configs/cfsr/cfsr_c16_x2_coco128.py
+
+It learns in the form with edge filters; ``model.switch_to_deploy()`` merges them.
+"""
+
+_base_ = ["../_base_/datasets/coco128_x2.py", "../_base_/default_runtime.py"]
+
+model = dict(
+    type="Restorer",
+    generator=dict(type="CFSR", scale=2, embed_dim=16, depths=(3, 3), dw_size=7, deploy=False),
+    upsample_residual=True,
+)
+train_dataloader = dict(batch_size=8)
+train_cfg = dict(by_epoch=False, max_iters=1500, val_interval=500)
+optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=2e-3))
+param_scheduler = [dict(type="CosineAnnealingLR", by_epoch=False, T_max=1500, eta_min=1e-5)]
+default_hooks = dict(logger=dict(interval=100), checkpoint=dict(interval=500))

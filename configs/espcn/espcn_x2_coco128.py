@@ -1,0 +1,17 @@
+"""ESPCN (arXiv:1609.05158) x2 in colour, from random weights: minutes on one CPU core.
+
+python tools/train.py configs/espcn/espcn_x2_coco128.py
+"""
+
+_base_ = ["../_base_/datasets/coco128_x2.py", "../_base_/default_runtime.py"]
+
+model = dict(
+    type="Restorer",
+    backbone=dict(type="ESPCN"),
+    head=dict(type="PixelShuffleHead", scale=2),
+    upsample_residual=True,
+)
+train_cfg = dict(by_epoch=False, max_iters=1500, val_interval=500)
+optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=2e-3))
+param_scheduler = [dict(type="CosineAnnealingLR", by_epoch=False, T_max=1500, eta_min=1e-5)]
+default_hooks = dict(logger=dict(interval=100), checkpoint=dict(interval=500))
