@@ -6,7 +6,8 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
+
+from foveal.ops import deform_conv2d
 
 
 class ModulatedDeformConv2dPack(nn.Conv2d):

@@ -52,7 +52,7 @@ def weighted_samples_reference(
     image = torch.arange(batch, device=value.device).view(-1, 1, 1, 1, 1, 1)
     group = torch.arange(groups, device=value.device).view(-1, 1, 1, 1)
     rows = ((image * size + starts.view(-1, 1, 1) + numbers) * groups + group).flatten()
-    points = value.reshape(-1, dim).index_select(0, rows).to(pixels.dtype)
+    points = value.flatten(0, 2).index_select(0, rows).to(pixels.dtype)
     shares = (shares * weights.unsqueeze(-1)).flatten(3).unsqueeze(-2)
     summed = shares @ points.view(*shares.shape[:3], shares.shape[-1], dim)
     return summed.squeeze(-2).to(value.dtype)
