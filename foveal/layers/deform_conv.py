@@ -31,6 +31,8 @@ class ModulatedDeformConv2dPack(nn.Conv2d):
         [N, in_channels, H, W] to [N, out_channels, H', W'].
     """
 
+    padding: tuple[int, ...]
+
     def __init__(
         self,
         in_channels: int,

@@ -21,6 +21,8 @@ class DeformConv2d(nn.Conv2d):
         bias: Add a learnt number to every output.
     """
 
+    padding: tuple[int, ...]  # the names "same" and "valid" of nn.Conv2d are not for here
+
     def __init__(
         self,
         in_channels: int,
