@@ -1,6 +1,6 @@
 """Maps the top-level model folders to sub-packages of ``foveal``; everything else is in pyproject.toml."""
 
-from setuptools import find_packages, setup
+from setuptools import Command, find_packages, setup
 
 FOLDERS = ("backbones", "necks", "heads", "ops", "configs", "tools")
 
@@ -8,13 +8,34 @@ packages = find_packages(include=["foveal", "foveal.*"])
 for folder in FOLDERS:
     packages += [f"foveal.{folder}"] + [f"foveal.{folder}.{name}" for name in find_packages(folder)]
 
+
+class build_ext(Command):
+    """Build the C++ kernels ahead of time, for every set of instructions, where torch is installed."""
+
+    user_options = []
+
+    def initialize_options(self) -> None:
+        """Nothing to set."""
+
+    def finalize_options(self) -> None:
+        """Nothing to settle."""
+
+    def run(self) -> None:
+        """Build."""
+        from foveal.ops import compiled
+
+        for path in compiled.build_ahead():
+            self.announce(str(path), level=2)
+
+
 setup(
+    cmdclass={"build_ext": build_ext},
     packages=packages,
     package_dir={"foveal": "foveal", **{f"foveal.{folder}": folder for folder in FOLDERS}},
     package_data={
         "foveal": ["py.typed", "zoo/index/*.yaml"],
         "foveal.configs": ["**/*.py"],
-        "foveal.ops": ["**/csrc/*"],
+        "foveal.ops": ["csrc/*/*", "csrc/*.so"],
     },
     include_package_data=False,
 )

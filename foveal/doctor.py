@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 
 import foveal
+import foveal.ops
+from foveal.ops import dispatch
 
 _PACKAGES = (
     "torch",
@@ -50,6 +52,8 @@ def report() -> Iterator[str]:
         yield f"{tool}: {shutil.which(tool) or 'not found'}"
     home = Path(os.environ.get("FOVEAL_HOME", "~/.cache/foveal")).expanduser()
     yield f"downloads go to {home}"
+    yield f"operators and their backends, [chosen]; {dispatch.VARIABLE} chooses another"
+    yield from dispatch.report()
     yield from _warnings(versions)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from foveal.ops.dispatch import in_pytorch
+from foveal.ops.neighborhood_attention.operator import NAME, attend
 from foveal.ops.neighborhood_attention.reference import neighborhood_attention_reference
 
 
@@ -17,6 +19,7 @@ def neighborhood_attention(
     dilation: int | Sequence[int] = 1,
     rpb: Tensor | None = None,
     scale: float | None = None,
+    backend: str | None = None,
 ) -> Tensor:
     """Let every position attend to the kernel_size nearest positions of its dilation group on each axis.
 
@@ -34,12 +37,14 @@ def neighborhood_attention(
             added to the scaled scores; its middle is the query's own position, what comes before it in the image has
             the smaller number.
         scale: Factor of the scores q·k; None: dim ** -0.5.
+        backend: ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest that can.
 
     Returns:
         As ``q``.
 
     Raises:
-        ValueError: If an argument is out of range or its shape, type or device does not fit the others'.
+        ValueError: If an argument is out of range or its shape, type or device does not fit the others'; if the
+            backend cannot compute them.
     """
     if q.ndim not in (4, 5):
         raise ValueError(f"q must be [N, H, W, heads, dim] or [N, L, heads, dim], got shape {list(q.shape)}")
@@ -70,11 +75,26 @@ def neighborhood_attention(
         scale = q.shape[-1] ** -0.5
     if len(sizes) == 2:
         pairs = (kernel_size[0], kernel_size[1]), (dilation[0], dilation[1])
-        return neighborhood_attention_reference(q, k, v, *pairs, rpb, scale)
+        return _attend(q, k, v, *pairs, rpb, scale, backend)
     q, k, v = q.unsqueeze(2), k.unsqueeze(2), v.unsqueeze(2)
     rpb = None if rpb is None else rpb.unsqueeze(2)
-    out = neighborhood_attention_reference(q, k, v, (kernel_size[0], 1), (dilation[0], 1), rpb, scale)
-    return out.squeeze(2)
+    return _attend(q, k, v, (kernel_size[0], 1), (dilation[0], 1), rpb, scale, backend).squeeze(2)
+
+
+def _attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    kernel_size: tuple[int, int],
+    dilation: tuple[int, int],
+    rpb: Tensor | None,
+    scale: float,
+    backend: str | None,
+) -> Tensor:
+    """Two axes, by the reference or the registered operator."""
+    if in_pytorch(NAME, q, backend):
+        return neighborhood_attention_reference(q, k, v, kernel_size, dilation, rpb, scale)
+    return attend(q, k, v, rpb, list(kernel_size), list(dilation), scale, backend)
 
 
 def _per_axis(name: str, value: int | Sequence[int], axes: int) -> tuple[int, ...]:

@@ -60,27 +60,27 @@ def slow(q, k, v, kernel_size, dilation, rpb=None, scale=None):
 
 
 @pytest.mark.parametrize(("sizes", "kernel_size", "dilation"), CASES)
-def test_equals_the_definition(sizes, kernel_size, dilation):
+def test_equals_the_definition(backend, sizes, kernel_size, dilation):
     q, k, v, rpb = inputs(sizes, kernel_size)
     got = neighborhood_attention(q, k, v, kernel_size, dilation, rpb)
     torch.testing.assert_close(got, slow(q, k, v, kernel_size, dilation, rpb), rtol=1e-10, atol=1e-10)
 
 
-def test_scale_and_no_bias():
+def test_scale_and_no_bias(backend):
     q, k, v, _ = inputs((8, 9), 3)
     torch.testing.assert_close(neighborhood_attention(q, k, v, 3, 2, scale=0.3), slow(q, k, v, 3, 2, scale=0.3))
     torch.testing.assert_close(neighborhood_attention(q, k, v, 3, 2), slow(q, k, v, 3, 2))
 
 
 @pytest.mark.parametrize("sizes", [(9,), (7, 7), (5, 11)])
-def test_full_window_is_attention(sizes):
+def test_full_window_is_attention(backend, sizes):
     q, k, v, _ = inputs(sizes, 1)
     flat = [x.flatten(1, -3).transpose(1, 2) for x in (q, k, v)]
     want = F.scaled_dot_product_attention(*flat).transpose(1, 2).reshape(q.shape)
     torch.testing.assert_close(neighborhood_attention(q, k, v, sizes), want)
 
 
-def test_two_axes_are_one_where_the_other_has_length_one():
+def test_two_axes_are_one_where_the_other_has_length_one(backend):
     q, k, v, rpb = inputs((13, 1), (5, 1))
     got = neighborhood_attention(q, k, v, (5, 1), 1, rpb)
     want = neighborhood_attention(*(x.squeeze(2) for x in (q, k, v)), 5, 1, rpb.squeeze(2))
@@ -88,7 +88,8 @@ def test_two_axes_are_one_where_the_other_has_length_one():
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2), (torch.float16, 5e-3)])
-def test_other_types(dtype, tolerance):
+@pytest.mark.filterwarnings("ignore:neighborhood_attention. FOVEAL_OPS_BACKEND=cpp")
+def test_other_types(backend, dtype, tolerance):
     tensors = inputs((15, 10), 3, dtype=dtype)
     got = neighborhood_attention(*tensors[:3], 3, 2, tensors[3])
     q, k, v, rpb = (x.double() for x in tensors)
@@ -97,12 +98,12 @@ def test_other_types(dtype, tolerance):
 
 
 @pytest.mark.parametrize("batch", [0, 1])
-def test_small_batches(batch):
+def test_small_batches(backend, batch):
     q, k, v, rpb = inputs((21, 10), 3, batch=batch)
     assert neighborhood_attention(q, k, v, 3, 2, rpb).shape == q.shape
 
 
-def test_strided_inputs():
+def test_strided_inputs(backend):
     q, k, v, rpb = inputs((10, 12), 3)
     packed = torch.stack((q, k, v), 3)
     torch.testing.assert_close(
@@ -111,7 +112,7 @@ def test_strided_inputs():
 
 
 @pytest.mark.parametrize(("sizes", "kernel_size", "dilation"), [((8,), 3, 2), ((5, 7), 3, 1), ((7, 6), 3, 2)])
-def test_gradients(sizes, kernel_size, dilation):
+def test_gradients(backend, sizes, kernel_size, dilation):
     tensors = [x.requires_grad_() for x in inputs(sizes, kernel_size, heads=2, dim=2, batch=1)]
     assert torch.autograd.gradcheck(
         lambda q, k, v, rpb: neighborhood_attention(q, k, v, kernel_size, dilation, rpb), tensors
@@ -119,7 +120,7 @@ def test_gradients(sizes, kernel_size, dilation):
 
 
 @pytest.mark.parametrize("which", range(4))
-def test_gradient_of_one_input(which):
+def test_gradient_of_one_input(backend, which):
     tensors = inputs((20, 9), 3)
     alone = [x.clone().requires_grad_(i == which) for i, x in enumerate(tensors)]
     both = [x.clone().requires_grad_() for x in tensors]
@@ -128,21 +129,47 @@ def test_gradient_of_one_input(which):
     torch.testing.assert_close(alone[which].grad, both[which].grad)
 
 
-def test_compiled_twice():
+def test_compiled_twice(backend):
     compiled = torch.compile(neighborhood_attention, backend="aot_eager", fullgraph=True, dynamic=False)
     for size in (12, 17):
         q, k, v, rpb = inputs((size, 9), 3)
         torch.testing.assert_close(compiled(q, k, v, 3, 2, rpb), neighborhood_attention(q, k, v, 3, 2, rpb))
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_registered_operator_is_sound(bias):
+    q, k, v, rpb = (x.requires_grad_() for x in inputs((9, 8), 3))
+    arguments = (q, k, v, rpb if bias else None, [3, 3], [2, 1], 0.5, None)
+    torch.library.opcheck(torch.ops.foveal.neighborhood_attention.default, arguments)
+
+
+def test_gradients_of_large_inputs_agree(backend):
+    tensors = [x.requires_grad_() for x in inputs((33, 29), (7, 5), heads=3, dim=20)]
+    weight = torch.randn_like(tensors[0])
+    got = torch.autograd.grad((neighborhood_attention(*tensors[:3], (7, 5), 2, tensors[3]) * weight).sum(), tensors)
+    plain = neighborhood_attention(*tensors[:3], (7, 5), 2, tensors[3], backend="reference")
+    for a, b in zip(got, torch.autograd.grad((plain * weight).sum(), tensors), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_exported_graph_holds_standard_operators():
+    class Layer(torch.nn.Module):
+        def forward(self, q, k, v):
+            return neighborhood_attention(q, k, v, 3)
+
+    q, k, v, _ = inputs((8, 8), 3)
+    graph = str(torch.export.export(Layer(), (q, k, v)).graph)
+    assert "foveal" not in graph and "scaled_dot_product_attention" in graph
+
+
 def test_cut_axes_are_kept_and_fit_for_training():
     reference._axes.clear()
     q, k, v, rpb = inputs((20, 20), 3)
     with torch.inference_mode():
-        neighborhood_attention(q, k, v, 3, 2, rpb)
+        neighborhood_attention(q, k, v, 3, 2, rpb, backend="reference")
     assert len(reference._axes) == 1
     q.requires_grad_()
-    neighborhood_attention(q, k, v, 3, 2, rpb).sum().backward()
+    neighborhood_attention(q, k, v, 3, 2, rpb, backend="reference").sum().backward()
     assert len(reference._axes) == 1 and q.grad.isfinite().all()
     for length in range(6, 6 + reference.CAPACITY + 5):
         reference._cut(length, 3, 1, q.device)
@@ -154,7 +181,7 @@ def test_memory_stays_far_below_keys_gathered_for_each_query():
     q.requires_grad_()
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
-        neighborhood_attention(q, k, v, 7, 1, rpb)
+        neighborhood_attention(q, k, v, 7, 1, rpb, backend="reference")
     storages = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in kept}
     assert sum(storages.values()) < 0.25 * 2 * 49 * q.numel() * q.element_size()
 
