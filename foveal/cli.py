@@ -1,4 +1,4 @@
-"""The command line: ``foveal train|test|predict|config|data|zoo|doctor``. tools/*.py are the first words of it."""
+"""The command line: ``foveal train|test|predict|restore|config|data|zoo|doctor``; tools/*.py are its first words."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mmengine.config import DictAction
 
 from foveal.errors import FovealError
 
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -93,6 +94,16 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--score-thr", type=float, default=0.3, help="draw detections from this score on")
     sub.add_argument("--device", help="default: cuda where there is one, else cpu")
 
+    sub = command("restore", _restore, "Restore pictures and videos.")
+    sub.add_argument("model", help="a name of foveal.list_restorers(), or a config")
+    sub.add_argument("checkpoint")
+    sub.add_argument("inputs", nargs="+", help="images, videos or folders of images")
+    sub.add_argument("--out", default="restored", help="folder for the results (default: restored)")
+    sub.add_argument("--tile", type=int, help="restore in tiles of this side, for large images")
+    sub.add_argument("--tile-overlap", type=int, default=32, help="pixels that tiles share (default: 32)")
+    sub.add_argument("--self-ensemble", action="store_true", help="average over the eight flips and turns")
+    sub.add_argument("--device", help="default: cuda where there is one, else cpu")
+
     sub = commands.add_parser("config", help="Show or compare resolved configs.")
     inner = sub.add_subparsers(dest="action", required=True, metavar="ACTION")
     show = inner.add_parser("show", help="every key with the file and line it comes from", parents=[common, options])
@@ -108,6 +119,10 @@ def _parser() -> argparse.ArgumentParser:
         action.add_argument("config")
         action.add_argument("--phase", choices=("train", "val", "test"), help="default: train; check: all phases")
         action.set_defaults(run=run)
+    pack = inner.add_parser("pack", help="decode a folder of images into one file, for training", parents=[common])
+    pack.add_argument("folder")
+    pack.add_argument("file", help="*.safetensors")
+    pack.set_defaults(run=_data_pack)
     browse.add_argument("--out", default="browse", help="folder for the pictures (default: browse)")
     browse.add_argument("--count", type=int, default=16, help="how many samples")
 
@@ -192,6 +207,32 @@ def _predict(a: argparse.Namespace) -> None:
     print(f"{writer.close()}; drawn in {Path(a.out) / 'pictures'}")
 
 
+def _restore(a: argparse.Namespace) -> None:
+    import cv2
+    import torch
+
+    import foveal
+    from foveal.models.tiling import check_tiles
+
+    check_tiles(a.tile, a.tile_overlap)
+    device = a.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if Path(a.model).suffix:
+        model: Any = foveal.init_model(a.model, a.checkpoint, device)
+    else:
+        model = foveal.create_restorer(a.model, a.checkpoint).to(device).eval()
+    model.test_cfg |= {"tile": a.tile, "tile_overlap": a.tile_overlap, "self_ensemble": a.self_ensemble}
+    out = Path(a.out)
+    out.mkdir(parents=True, exist_ok=True)
+    videos = [Path(name) for name in a.inputs if Path(name).suffix.lower() in VIDEO_SUFFIXES]
+    images = [name for name in a.inputs if Path(name) not in videos]
+    for path in videos:
+        foveal.restore_video(model, path, out / path.with_suffix(".mp4").name)
+    files = _image_files(images) if images else []
+    for path in _progress(files, "restore"):
+        cv2.imwrite(str(out / f"{path.stem}.png"), foveal.restore(model, path))
+    print(f"{len(files)} images and {len(videos)} videos restored in {out}")
+
+
 def _image_files(inputs: Sequence[str]) -> list[Path]:
     """The images that paths and folders name."""
     files: list[Path] = []
@@ -236,6 +277,16 @@ def _data_check(a: argparse.Namespace) -> None:
         total += len(report.findings)
     if total:
         raise FovealError(f"{total} problem{'s' * (total > 1)} found in the data of {a.config}")
+
+
+def _data_pack(a: argparse.Namespace) -> None:
+    from foveal.data.packed import pack_images
+    from foveal.data.transforms.loading import read_image
+
+    files = _image_files([a.folder])
+    root = Path(a.folder)
+    images = ((path.relative_to(root).as_posix(), read_image(str(path))) for path in _progress(files, "pack"))
+    print(f"{pack_images(images, a.file)} images packed in {a.file}")
 
 
 def _data_browse(a: argparse.Namespace) -> None:

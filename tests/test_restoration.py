@@ -6,6 +6,8 @@ import pytest
 import torch
 
 import foveal
+from foveal.cli import main
+from foveal.data.packed import read_packed
 from foveal.errors import DataError
 
 KINDS = [(), (1,), (3,), (4,)]
@@ -103,3 +105,22 @@ def test_videos(models, tmp_path):
     ):  # fmt: skip
         with pytest.raises(DataError, match=said):
             foveal.restore_video(models["rgb"], tmp_path / source, tmp_path / target)
+
+
+def test_command(models, tmp_path, capsys):
+    model = models["rgb"]
+    torch.save(model.generator.state_dict(), tmp_path / "a.pth")
+    (tmp_path / "model.py").write_text(
+        "model = dict(type='Restorer', generator=dict(type='EDSR', scale=2, n_resblocks=1, n_feats=8))\n"
+    )
+    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 4), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "p.png"), picture)
+    words = ["restore", str(tmp_path / "model.py"), str(tmp_path / "a.pth"), str(tmp_path / "p.png")]
+    main([*words, "--out", str(tmp_path / "out"), "--tile", "16", "--tile-overlap", "8", "--self-ensemble"])
+    assert capsys.readouterr().out == f"1 images and 0 videos restored in {tmp_path / 'out'}\n"
+    assert cv2.imread(str(tmp_path / "out" / "p.png"), cv2.IMREAD_UNCHANGED).shape == (40, 60, 4)
+    with pytest.raises(SystemExit):
+        main([*words, "--tile", "8"])
+    assert "tiles of 8 cannot overlap by 32" in capsys.readouterr().err
+    main(["data", "pack", str(tmp_path / "out"), str(tmp_path / "p.safetensors")])
+    assert read_packed(f"{tmp_path / 'p.safetensors'}::p.png").shape == (40, 60, 3)

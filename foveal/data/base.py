@@ -12,6 +12,7 @@ import torch
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.logging import print_log
 
+from foveal.data.packed import is_packed
 from foveal.data.palette import make_palette
 from foveal.data.samplers import SampleIndex
 from foveal.data.seeding import seeded
@@ -186,7 +187,8 @@ class Dataset(BaseDataset):
         if self.ann_file and not os.path.isfile(self.ann_file):
             raise DataError(f"{name}: ann_file {self.ann_file!r} does not exist")
         for key, folder in self.data_prefix.items():
-            if folder and not os.path.isdir(folder):
+            # a file of packed images is named when it is opened
+            if folder and not os.path.isdir(folder) and not is_packed(folder):
                 raise DataError(f"{name}: data_prefix[{key!r}] {folder!r} is not a folder")
 
     def set_classes(self, found: Sequence[str]) -> tuple[str, ...]:

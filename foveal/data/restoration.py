@@ -9,6 +9,7 @@ from typing import Any
 from foveal.data.base import Dataset
 from foveal.data.files import list_files, name_some, read_lines
 from foveal.data.image_folder import IMAGE_SUFFIXES
+from foveal.data.packed import is_packed, packed_names
 from foveal.errors import ConfigError, DataError
 from foveal.registry import DATASETS
 
@@ -23,7 +24,8 @@ class RestorationDataset(Dataset):
     Args:
         ann_file: Text file with a name a line, relative to the folder of ``gt`` (else ``img``), with or without the
             extension; what follows a blank is ignored. Empty: all images of that folder and its sub-folders.
-        data_prefix: ``gt``: folder of the sharp images; ``img``: folder of the low-quality ones.
+        data_prefix: ``gt``: folder of the sharp images, or a file of `foveal.data.packed`; ``img``: the same of the
+            low-quality ones.
         filename_tmpl: Names without extension by role, ``{}`` for what both have in common, such as
             ``dict(img='{}x2')``. The extensions of two partners may differ.
         scale: Size of a sharp image divided by that of its partner; the packing transform checks it. None: no check.
@@ -86,11 +88,14 @@ class RestorationDataset(Dataset):
         """Return the paths in a folder by what the template leaves of their names."""
         folder = self.data_prefix[role]
         head, tail = self.templates[role].split("{}")
+        packed = is_packed(folder)
         files = {}
-        for file in list_files(folder, self.img_suffix):
-            parent, stem = os.path.split(os.path.splitext(file)[0])
+        for file in packed_names(folder) if packed else list_files(folder, self.img_suffix):
+            parent, stem = os.path.split(os.path.splitext(file.rpartition("::")[2])[0])
             if stem.startswith(head) and stem.endswith(tail) and len(stem) > len(head) + len(tail):
-                files[os.path.join(parent, stem[len(head) : len(stem) - len(tail)])] = os.path.join(folder, file)
+                files[os.path.join(parent, stem[len(head) : len(stem) - len(tail)])] = (
+                    file if packed else os.path.join(folder, file)
+                )
         return files
 
     def _listed_names(self, role: str) -> list[str]:

@@ -9,6 +9,7 @@ from foveal.engine.loss_check_hook import CheckInvalidLossHook
 from foveal.engine.num_class_check_hook import NumClassCheckHook
 from foveal.engine.prediction_writer import PredictionWriterHook
 from foveal.engine.progress_hook import ProgressHook
+from foveal.engine.progressive_patch_hook import ProgressivePatchHook
 from foveal.engine.runner import Runner
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "NumClassCheckHook",
     "PredictionWriterHook",
     "ProgressHook",
+    "ProgressivePatchHook",
     "Runner",
 ]

@@ -3,6 +3,15 @@
 from foveal.data.transforms.albu import Albu
 from foveal.data.transforms.annotations import FilterAnnotations
 from foveal.data.transforms.crop import CenterCrop, RandomCrop, RandomResizedCrop
+from foveal.data.transforms.degrade import (
+    BayerMosaic,
+    GaussianNoise,
+    JPEGCompression,
+    PoissonNoise,
+    RandomBlurKernel,
+    RandomHoles,
+    RealESRGANDegradation,
+)
 from foveal.data.transforms.formatting import PackInputs
 from foveal.data.transforms.geometric import Pad, RandomFlip
 from foveal.data.transforms.load_panoptic import LoadPanopticAnnotations
@@ -21,10 +30,13 @@ from foveal.data.transforms.wrappers import RandomApply, RandomChoice
 
 __all__ = [
     "Albu",
+    "BayerMosaic",
     "CenterCrop",
     "FilterAnnotations",
     "FixScaleResize",
     "Flip",
+    "GaussianNoise",
+    "JPEGCompression",
     "LoadAnnotations",
     "LoadImageFromFile",
     "LoadPanopticAnnotations",
@@ -34,14 +46,18 @@ __all__ = [
     "Pad",
     "PairedRandomCrop",
     "PhotoMetricDistortion",
+    "PoissonNoise",
     "RandomApply",
+    "RandomBlurKernel",
     "RandomChoice",
     "RandomChoiceResize",
     "RandomCrop",
     "RandomFlip",
+    "RandomHoles",
     "RandomResize",
     "RandomResizedCrop",
     "RandomTransposeHW",
+    "RealESRGANDegradation",
     "Resize",
     "ResizeEdge",
     "ResizeShortestEdge",

@@ -12,6 +12,7 @@ from mmcv.transforms import BaseTransform
 from mmengine import fileio
 from pycocotools import mask as mask_utils
 
+from foveal.data.packed import is_packed, read_packed
 from foveal.data.transforms.sample import BACKENDS, check_choice, file_of
 from foveal.errors import DataError
 from foveal.registry import TRANSFORMS
@@ -25,7 +26,7 @@ def read_image(
     """Read and decode an image.
 
     Args:
-        path: File, or whatever mmengine's file backends take.
+        path: File, an image in a file of `foveal.data.packed`, or whatever mmengine's file backends take.
         flag: ``'color'`` (BGR, turned upright by the EXIF tag), ``'grayscale'`` ([H, W]), ``'unchanged'``, or one of
             the first two with ``_ignore_orientation``.
         backend: ``'cv2'`` or ``'pillow'``.
@@ -37,6 +38,10 @@ def read_image(
     Raises:
         DataError: If the file is missing or does not decode.
     """
+    if is_packed(path):
+        kept = read_packed(path)
+        gray = flag.startswith("grayscale") and kept.ndim == 3
+        return cv2.cvtColor(kept, cv2.COLOR_BGR2GRAY) if gray else kept
     try:
         content = fileio.get(path, backend_args=backend_args)
     except FileNotFoundError:
