@@ -8,6 +8,7 @@ from foveal.backbones.dinat import DiNAT
 from foveal.backbones.dinat_s import DiNAT_s
 from foveal.backbones.efficientvim import EfficientViM, EfficientViMTail
 from foveal.backbones.espcn import ESPCN
+from foveal.backbones.femtonet import FemtoNet
 from foveal.backbones.hornet import HorNet
 from foveal.backbones.inceptionnext import InceptionNeXt, InceptionNeXtTail
 from foveal.backbones.mit import MixVisionTransformer
@@ -34,6 +35,7 @@ __all__ = [
     "DiNAT_s",
     "EfficientViM",
     "EfficientViMTail",
+    "FemtoNet",
     "HorNet",
     "InceptionNeXt",
     "InceptionNeXtTail",

@@ -85,6 +85,12 @@ def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
     return [[next(rates) for _ in range(depth)] for depth in depths]
 
 
+def round_channels(channels: float) -> int:
+    """Return the nearest multiple of 8, but not less than 90 % of ``channels``, as MobileNets round."""
+    nearest_multiple = max(8, int(channels + 4) // 8 * 8)
+    return nearest_multiple if nearest_multiple >= 0.9 * channels else nearest_multiple + 8
+
+
 def run(block: Callable[[Tensor], Out], x: Tensor, with_cp: bool) -> Out:
     """Apply ``block``; with ``with_cp``, keep no activations of it and compute them again in the backward pass."""
     if with_cp and torch.is_grad_enabled():

@@ -16,7 +16,14 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from foveal.backbones.catalog import StateDict, register_family
-from foveal.backbones.contract import apply_train_mode, check_input, check_out_indices, drop_path_rates, run
+from foveal.backbones.contract import (
+    apply_train_mode,
+    check_input,
+    check_out_indices,
+    drop_path_rates,
+    round_channels,
+    run,
+)
 from foveal.layers import DropPath
 from foveal.registry import MODELS
 
@@ -109,12 +116,12 @@ class MobileNetV2(BaseModule):
         self.with_cp = with_cp
 
         layers: Config = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg, "act_cfg": act_cfg}
-        channels, total = _rounded(32 * widen_factor), 2
+        channels, total = round_channels(32 * widen_factor), 2
         self.conv1 = ConvModule(in_channels, channels, 3, stride=2, padding=1, **layers)
         widths, strides = [], []
         rates = drop_path_rates(drop_path_rate, [depth for _, _, depth, _ in STAGES])
         for i, (expansion, width, _, stride) in enumerate(STAGES):
-            width = _rounded(width * widen_factor)
+            width = round_channels(width * widen_factor)
             blocks = []
             for j, rate in enumerate(rates[i]):
                 blocks.append(InvertedResidual(channels, width, 1 if j else stride, expansion, rate, layers))
@@ -161,12 +168,6 @@ class MobileNetV2(BaseModule):
         layer, block = int(match[1]) - 1, int(match[2])
         same = [i for i in range(layer) if _SIZES[i] == _SIZES[layer]]
         return _SIZES[layer], block + sum(STAGES[i][2] for i in same)
-
-
-def _rounded(channels: float) -> int:
-    """The nearest multiple of 8, but not less than 90 % of ``channels``."""
-    nearest = max(8, int(channels + 4) // 8 * 8)
-    return nearest if nearest >= 0.9 * channels else nearest + 8
 
 
 _BLOCKS = [f"layer{i}.{j}" for i, (_, _, depth, _) in enumerate(STAGES, 1) for j in range(depth)]

@@ -7,6 +7,18 @@ from foveal.necks.efficientvit_fpn import EfficientViTFPN
 from foveal.necks.fpn import FPN
 from foveal.necks.gn_fpn import GNFPN
 from foveal.necks.pafpn import PAFPN
+from foveal.necks.shared_neck import SharedNeck
 from foveal.necks.ssd_neck import SSDNeck
 
-__all__ = ["FPN", "GNFPN", "PAFPN", "YOLOXPAFPN", "BiFPN", "CSPNeXtPAFPN", "CTResNetNeck", "EfficientViTFPN", "SSDNeck"]
+__all__ = [
+    "FPN",
+    "GNFPN",
+    "PAFPN",
+    "YOLOXPAFPN",
+    "BiFPN",
+    "CSPNeXtPAFPN",
+    "CTResNetNeck",
+    "EfficientViTFPN",
+    "SSDNeck",
+    "SharedNeck",
+]

@@ -18,9 +18,12 @@ from foveal.structures import DataSample
 Options = dict[str, Any]
 
 
-@MODELS.register_module(name=["SingleStageDetector", "RetinaNet", "FCOS", "ATSS", "RTMDet", "YOLOX", "CenterNet"])
+NAMES = ["SingleStageDetector", "RetinaNet", "FCOS", "ATSS", "RTMDet", "YOLOX", "CenterNet", "BVR", "FemtoDet"]
+
+
+@MODELS.register_module(name=NAMES)
 class SingleStageDetector(BaseModel):
-    """Backbone, neck and a dense head, which is all that makes mmdet's one-stage detectors differ: they are this class.
+    """Backbone, neck and a dense head; mmdet's one-stage detectors, which differ in nothing else, are this class.
 
     Args:
         backbone: Config of the backbone.

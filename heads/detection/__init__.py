@@ -1,8 +1,10 @@
 """Detection."""
 
 from foveal.heads.detection.atss_head import ATSSHead
+from foveal.heads.detection.bvr_head import BVRHead
 from foveal.heads.detection.centernet_head import CenterNetHead
 from foveal.heads.detection.fcos_head import FCOSHead
+from foveal.heads.detection.keypoint_head import KeypointHead, PointKptAssigner
 from foveal.heads.detection.retina_head import RetinaHead
 from foveal.heads.detection.rtmdet_head import RTMDetSepBNHead
 from foveal.heads.detection.rtmdet_ins_head import RTMDetInsSepBNHead
@@ -11,8 +13,11 @@ from foveal.heads.detection.yolox_head import YOLOXHead
 
 __all__ = [
     "ATSSHead",
+    "BVRHead",
     "CenterNetHead",
     "FCOSHead",
+    "KeypointHead",
+    "PointKptAssigner",
     "RTMDetInsSepBNHead",
     "RTMDetSepBNHead",
     "RetinaHead",

@@ -114,13 +114,19 @@ class ATSSHead(BaseModule):
             Class logits [N, A * C, H_l, W_l], box offsets [N, A * 4, H_l, W_l] and centerness logits [N, A, H_l, W_l],
             a list each.
         """
-        scores, offsets, centerness = [], [], []
-        for x, scale in zip(feats, self.scales, strict=True):
-            reg_feat = self.reg_convs(x)
-            scores.append(self.atss_cls(self.cls_convs(x)))
-            offsets.append(scale(self.atss_reg(reg_feat)))
-            centerness.append(self.atss_centerness(reg_feat))
-        return scores, offsets, centerness
+        return self.outputs(*self.tower_feats(feats))
+
+    def tower_feats(self, feats: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what the towers make of the maps: features for classes and for boxes, [N, feat_channels, H_l, W_l]."""
+        return [self.cls_convs(x) for x in feats], [self.reg_convs(x) for x in feats]
+
+    def outputs(
+        self, cls_feats: list[Tensor], reg_feats: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Return the raw outputs as `forward` does, from the towers' features."""
+        scores = [self.atss_cls(x) for x in cls_feats]
+        offsets = [scale(self.atss_reg(x)) for x, scale in zip(reg_feats, self.scales, strict=True)]
+        return scores, offsets, [self.atss_centerness(x) for x in reg_feats]
 
     def loss(self, feats: tuple[Tensor, ...], data_samples: Sequence[BaseDataElement]) -> dict[str, list[Tensor]]:
         """Return the losses.
@@ -135,16 +141,22 @@ class ATSSHead(BaseModule):
         Raises:
             ConfigError: If there was no ``train_cfg``.
         """
+        return self.loss_from(*self.tower_feats(feats), data_samples)
+
+    def loss_from(
+        self, cls_feats: list[Tensor], reg_feats: list[Tensor], data_samples: Sequence[BaseDataElement]
+    ) -> dict[str, list[Tensor]]:
+        """Return the losses as `loss` does, from the towers' features."""
         cfg = self.train_cfg
         if cfg is None:
             raise ConfigError("ATSSHead has no train_cfg: training needs its assigner")
-        maps = self(feats)
+        maps = self.outputs(cls_feats, reg_feats)
         logits, offsets, centerness = (
             [flatten_level(x, channels) for x in level_maps]
             for level_maps, channels in zip(maps, (self.num_classes, 4, 1), strict=True)
         )
         counts = [level.shape[1] for level in offsets]
-        sizes = map_sizes(feats)
+        sizes = map_sizes(maps[0])
         anchors = torch.cat(self.prior_generator.grid_priors(sizes, offsets[0].dtype, offsets[0].device))
         border = cfg.get("allowed_border", -1)
         usable = [usable_anchors(self.prior_generator, sizes, anchors, s.metainfo, border) for s in data_samples]
@@ -200,10 +212,20 @@ class ATSSHead(BaseModule):
             One InstanceData an image: ``bboxes`` [K, 4], ``scores`` [K] (class score times centerness), ``labels`` [K],
             best first.
         """
-        maps = self(feats)
+        return self.predict_from(*self.tower_feats(feats), data_samples, rescale)
+
+    def predict_from(
+        self,
+        cls_feats: list[Tensor],
+        reg_feats: list[Tensor],
+        data_samples: Sequence[BaseDataElement],
+        rescale: bool = True,
+    ) -> list[InstanceData]:
+        """Return the detections as `predict` does, from the towers' features."""
+        maps = self.outputs(cls_feats, reg_feats)
         scores = [flatten_level(x, self.num_classes).sigmoid() for x in maps[0]]
         offsets = [flatten_level(x, 4) for x in maps[1]]
         factors = [flatten_level(x, 1)[..., 0].sigmoid() for x in maps[2]]
-        priors = self.prior_generator.grid_priors(map_sizes(feats), offsets[0].dtype, offsets[0].device)
+        priors = self.prior_generator.grid_priors(map_sizes(maps[0]), offsets[0].dtype, offsets[0].device)
         metas = [sample.metainfo for sample in data_samples]
         return detections(scores, offsets, priors, self.bbox_coder.decode, metas, self.test_cfg, rescale, factors)

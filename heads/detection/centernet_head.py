@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from foveal.errors import ConfigError
 from foveal.heads.detection.dense import precise
+from foveal.heads.detection.gaussian import gaussian_radius
 from foveal.heads.detection.post_processing import to_original
 from foveal.registry import MODELS
 
@@ -180,7 +181,7 @@ def center_targets(samples: Sequence[BaseDataElement], shape: Sequence[int], dty
     limit = torch.tensor([width - 1, height - 1], device=boxes.device)
     # a box beyond the image would have its middle outside of the map
     middle = center.long().clamp(min=0).minimum(limit)
-    heatmap = _bells(middle, gaussian_radius(size), image * classes + labels, shape, dtype)
+    heatmap = _bells(middle, gaussian_radius(size, OVERLAP).floor(), image * classes + labels, shape, dtype)
     # index_put_ leaves open which of several boxes wins: the last one is to
     place = (image * height + middle[:, 1]) * width + middle[:, 0]
     order = torch.arange(len(boxes), device=boxes.device)
@@ -191,25 +192,6 @@ def center_targets(samples: Sequence[BaseDataElement], shape: Sequence[int], dty
     offset.index_add_(0, place, (center - middle) * wins[:, None])
     maps = (x.view(images, height, width, -1).permute(0, 3, 1, 2) for x in (wh, offset, (owner >= 0).to(dtype)))
     return {"heatmap": heatmap, **dict(zip(("wh", "offset", "weight"), maps, strict=True))}
-
-
-def gaussian_radius(size: Tensor, overlap: float = OVERLAP) -> Tensor:
-    """Return how far both corners of a box may be moved so that its IoU with itself stays at least ``overlap``.
-
-    Args:
-        size: [G, 2] width and height.
-        overlap: IoU in (0, 1).
-
-    Returns:
-        Whole numbers [G], rounded down, at least 0: the least of three cases (CornerNet's, as in mmdet).
-    """
-    half, area = size.double().sum(1), size.double().prod(1)
-    cases = [
-        (half - (half**2 - 4 * area * (1 - overlap) / (1 + overlap)).sqrt()) / 2,
-        (2 * half - (4 * half**2 - 16 * (1 - overlap) * area).sqrt()) / 8,
-        (-2 * overlap * half + (4 * overlap**2 * half**2 - 16 * overlap * (overlap - 1) * area).sqrt()) / (8 * overlap),
-    ]
-    return torch.stack(cases).amin(0).floor().clamp(min=0).nan_to_num(0)
 
 
 def _bells(middle: Tensor, radius: Tensor, channel: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:

@@ -20,6 +20,7 @@ from foveal.heads.detection.dense import (
     map_sizes,
     mean_over_ranks,
     pad_instances,
+    precise,
 )
 from foveal.heads.detection.post_processing import detections
 from foveal.registry import MODELS, TASK_UTILS
@@ -140,7 +141,23 @@ class FCOSHead(BaseModule):
         Raises:
             ConfigError: If the number of maps is another than that of the strides.
         """
-        return self._levels(feats, pixels=not self.training)
+        return self._outputs(*self.tower_feats(feats), pixels=not self.training)
+
+    def tower_feats(self, feats: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what the towers make of the maps: features for classes and for boxes, [N, feat_channels, H_l, W_l].
+
+        Raises:
+            ConfigError: If the number of maps is another than that of the strides.
+        """
+        if len(feats) != len(self.strides):
+            raise ConfigError(f"FCOSHead has {len(self.strides)} strides, but got {len(feats)} feature maps")
+        return [self.cls_convs(x) for x in feats], [self.reg_convs(x) for x in feats]
+
+    def outputs(
+        self, cls_feats: list[Tensor], reg_feats: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Return the raw outputs as `forward` does, from the towers' features."""
+        return self._outputs(cls_feats, reg_feats, pixels=not self.training)
 
     def loss(self, feats: tuple[Tensor, ...], data_samples: Sequence[BaseDataElement]) -> dict[str, Tensor]:
         """Return the losses.
@@ -152,12 +169,18 @@ class FCOSHead(BaseModule):
         Returns:
             The scalars ``loss_cls``, ``loss_bbox`` and ``loss_centerness``.
         """
-        maps = self._levels(feats, pixels=False)
+        return self.loss_from(*self.tower_feats(feats), data_samples)
+
+    def loss_from(
+        self, cls_feats: list[Tensor], reg_feats: list[Tensor], data_samples: Sequence[BaseDataElement]
+    ) -> dict[str, Tensor]:
+        """Return the losses as `loss` does, from the towers' features."""
+        maps = self._outputs(cls_feats, reg_feats, pixels=False)
         logits, distances, centerness = (
             torch.cat([flatten_level(x, channels) for x in level_maps], dim=1)
             for level_maps, channels in zip(maps, (self.num_classes, 4, 1), strict=True)
         )
-        sizes = map_sizes(feats)
+        sizes = map_sizes(maps[0])
         points = self.prior_generator.grid_priors(sizes, distances.dtype, distances.device, with_stride=True)
         labels, goals = self._targets(points, data_samples)
         positive = labels < self.num_classes
@@ -196,33 +219,39 @@ class FCOSHead(BaseModule):
             One InstanceData an image: ``bboxes`` [K, 4], ``scores`` [K] (class score times centerness), ``labels`` [K],
             best first.
         """
-        maps = self._levels(feats, pixels=True)
+        return self.predict_from(*self.tower_feats(feats), data_samples, rescale)
+
+    def predict_from(
+        self,
+        cls_feats: list[Tensor],
+        reg_feats: list[Tensor],
+        data_samples: Sequence[BaseDataElement],
+        rescale: bool = True,
+    ) -> list[InstanceData]:
+        """Return the detections as `predict` does, from the towers' features."""
+        maps = self._outputs(cls_feats, reg_feats, pixels=True)
         scores = [flatten_level(x, self.num_classes).sigmoid() for x in maps[0]]
         distances = [flatten_level(x, 4) for x in maps[1]]
         factors = [flatten_level(x, 1)[..., 0].sigmoid() for x in maps[2]]
-        points = self.prior_generator.grid_priors(map_sizes(feats), distances[0].dtype, distances[0].device)
+        points = self.prior_generator.grid_priors(map_sizes(maps[0]), distances[0].dtype, distances[0].device)
         metas = [sample.metainfo for sample in data_samples]
         return detections(scores, distances, points, self.bbox_coder.decode, metas, self.test_cfg, rescale, factors)
 
-    def _levels(self, feats: tuple[Tensor, ...], pixels: bool) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        if len(feats) != len(self.strides):
-            raise ConfigError(f"FCOSHead has {len(self.strides)} strides, but got {len(feats)} feature maps")
-        outputs = [self._level(*level, pixels) for level in zip(feats, self.scales, self.strides, strict=True)]
-        scores, distances, centerness = (list(maps) for maps in zip(*outputs, strict=True))
-        return scores, distances, centerness
+    def _outputs(
+        self, cls_feats: list[Tensor], reg_feats: list[Tensor], pixels: bool
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        levels = zip(reg_feats, self.scales, self.strides, strict=True)
+        scores = [self.conv_cls(x) for x in cls_feats]
+        distances = [self._distances(x, scale, stride, pixels) for x, scale, stride in levels]
+        sources = reg_feats if self.centerness_on_reg else cls_feats
+        return scores, distances, [self.conv_centerness(x) for x in sources]
 
-    def _level(self, x: Tensor, scale: nn.Module, stride: int, pixels: bool) -> tuple[Tensor, Tensor, Tensor]:
-        cls_feat, reg_feat = self.cls_convs(x), self.reg_convs(x)
-        centerness = self.conv_centerness(reg_feat if self.centerness_on_reg else cls_feat)
-        distances = scale(self.conv_reg(reg_feat))
-        if distances.dtype in (torch.float16, torch.bfloat16):
-            # the exponential leaves half precision's range
-            distances = distances.float()
+    def _distances(self, reg_feat: Tensor, scale: nn.Module, stride: int, pixels: bool) -> Tensor:
+        # the exponential leaves half precision's range
+        distances = precise(scale(self.conv_reg(reg_feat)))
         if self.norm_on_bbox:
-            distances = distances.clamp(min=0) * (stride if pixels else 1)
-        else:
-            distances = distances.exp()
-        return self.conv_cls(cls_feat), distances, centerness
+            return distances.clamp(min=0) * (stride if pixels else 1)
+        return distances.exp()
 
     @torch.no_grad()
     def _targets(self, points: list[Tensor], samples: Sequence[BaseDataElement]) -> tuple[Tensor, Tensor]:

@@ -110,9 +110,15 @@ class RetinaHead(BaseModule):
         Returns:
             Class logits [N, A * C, H_l, W_l] and box offsets [N, A * 4, H_l, W_l], a list each.
         """
-        scores = [self.retina_cls(self.cls_convs(x)) for x in feats]
-        offsets = [self.retina_reg(self.reg_convs(x)) for x in feats]
-        return scores, offsets
+        return self.outputs(*self.tower_feats(feats))
+
+    def tower_feats(self, feats: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what the towers make of the maps: features for classes and for boxes, [N, feat_channels, H_l, W_l]."""
+        return [self.cls_convs(x) for x in feats], [self.reg_convs(x) for x in feats]
+
+    def outputs(self, cls_feats: list[Tensor], reg_feats: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the raw outputs as `forward` does, from the towers' features."""
+        return [self.retina_cls(x) for x in cls_feats], [self.retina_reg(x) for x in reg_feats]
 
     def loss(self, feats: tuple[Tensor, ...], data_samples: Sequence[BaseDataElement]) -> dict[str, list[Tensor]]:
         """Return the losses.
@@ -127,12 +133,18 @@ class RetinaHead(BaseModule):
         Raises:
             ConfigError: If there was no ``train_cfg``.
         """
+        return self.loss_from(*self.tower_feats(feats), data_samples)
+
+    def loss_from(
+        self, cls_feats: list[Tensor], reg_feats: list[Tensor], data_samples: Sequence[BaseDataElement]
+    ) -> dict[str, list[Tensor]]:
+        """Return the losses as `loss` does, from the towers' features."""
         if self.train_cfg is None:
             raise ConfigError("RetinaHead has no train_cfg: training needs its assigner")
-        maps = self(feats)
+        maps = self.outputs(cls_feats, reg_feats)
         logits = [flatten_level(x, self.cls_out_channels) for x in maps[0]]
         offsets = [flatten_level(x, 4) for x in maps[1]]
-        sizes = map_sizes(feats)
+        sizes = map_sizes(maps[0])
         anchors = torch.cat(self.prior_generator.grid_priors(sizes, offsets[0].dtype, offsets[0].device))
         border = self.train_cfg.get("allowed_border", -1)
         usable = [usable_anchors(self.prior_generator, sizes, anchors, s.metainfo, border) for s in data_samples]
@@ -184,10 +196,20 @@ class RetinaHead(BaseModule):
         Returns:
             One InstanceData an image: ``bboxes`` [K, 4], ``scores`` [K], ``labels`` [K], best first.
         """
-        maps = self(feats)
+        return self.predict_from(*self.tower_feats(feats), data_samples, rescale)
+
+    def predict_from(
+        self,
+        cls_feats: list[Tensor],
+        reg_feats: list[Tensor],
+        data_samples: Sequence[BaseDataElement],
+        rescale: bool = True,
+    ) -> list[InstanceData]:
+        """Return the detections as `predict` does, from the towers' features."""
+        maps = self.outputs(cls_feats, reg_feats)
         logits = [flatten_level(x, self.cls_out_channels) for x in maps[0]]
         scores = [x.sigmoid() if self.use_sigmoid_cls else x.softmax(-1)[..., :-1] for x in logits]
         offsets = [flatten_level(x, 4) for x in maps[1]]
-        priors = self.prior_generator.grid_priors(map_sizes(feats), offsets[0].dtype, offsets[0].device)
+        priors = self.prior_generator.grid_priors(map_sizes(maps[0]), offsets[0].dtype, offsets[0].device)
         metas = [sample.metainfo for sample in data_samples]
         return detections(scores, offsets, priors, self.bbox_coder.decode, metas, self.test_cfg, rescale)

@@ -36,12 +36,12 @@ KAIMING = {
 }
 
 
-@MODELS.register_module()
+@MODELS.register_module(name=["YOLOXHead", "SharedDetHead"])
 class YOLOXHead(BaseModule):
     """Classes, boxes and objectness of every point, with towers of its own for each level.
 
     Arguments, defaults and keys (``multi_level_cls_convs.level.i``, ``multi_level_conv_cls.level``, …) are those of
-    mmdet 3.x.
+    mmdet 3.x. FemtoDet's ``SharedDetHead`` is this class.
 
     Args:
         num_classes: C, without background.

@@ -40,6 +40,7 @@ FAMILIES = {
         "task": "classification",
     },
     "EfficientViM": {"arch": {"depths": (1, 1, 1), "embed_dim": (16, 24, 32), "state_dim": (9, 4, 4)}},
+    "FemtoNet": {"widen_factor": 0.25, "diff_conv": True},
     "HorNet": {"arch": {"depths": (1, 1, 2, 1), "base_dim": 16, "filters": {"classification": 64}}},
     "InceptionNeXt": {
         "arch": {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32), "band_kernel_size": 5, "branch_ratio": 0.25}

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from foveal.errors import ConfigError
 from foveal.layers.deform_conv import ModulatedDeformConv2dPack
-from foveal.necks import GNFPN, PAFPN, YOLOXPAFPN, BiFPN, CSPNeXtPAFPN, CTResNetNeck, SSDNeck
+from foveal.necks import GNFPN, PAFPN, YOLOXPAFPN, BiFPN, CSPNeXtPAFPN, CTResNetNeck, SharedNeck, SSDNeck
 
 CHANNELS = [8, 16, 24]
 SIZES = [(13, 18), (7, 9), (4, 5)]  # not all even: a map is enlarged to the finer one's size
@@ -158,3 +158,17 @@ def test_centernet_neck(use_dcn):
 def test_deformable_convolution_starts_as_half_a_plain_one():
     conv, x = ModulatedDeformConv2dPack(4, 6, 3, padding=1), torch.randn(1, 4, 7, 8)
     torch.testing.assert_close(conv(x), F.conv2d(x, conv.weight / 2, conv.bias, padding=1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("add", [True, False])
+def test_shared_neck(add):
+    neck = SharedNeck(CHANNELS, 8, add=add, fixed_size_idx=1)
+    inputs = maps()
+    parts = [F.interpolate(c.conv(x), SIZES[1]) for c, x in zip(neck.lateral_convs, inputs, strict=True)]
+    (got,) = neck(inputs)
+    torch.testing.assert_close(got, neck.stacked_convs(sum(parts) if add else torch.cat(parts, 1)))
+    assert neck.out_channels == (8,) and got.shape[2:] == SIZES[1]
+    with pytest.raises(ConfigError, match="num_outs must be 1"):
+        SharedNeck(CHANNELS, 8, 2)
+    with pytest.raises(ConfigError, match="got 2"):
+        neck(inputs[:2])

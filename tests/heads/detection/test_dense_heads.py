@@ -17,8 +17,9 @@ from foveal.heads.detection import (
     SSDHead,
     YOLOXHead,
 )
-from foveal.heads.detection.centernet_head import center_targets, gaussian_radius
+from foveal.heads.detection.centernet_head import center_targets
 from foveal.heads.detection.dense import centerness_target
+from foveal.heads.detection.gaussian import gaussian_radius
 from foveal.heads.detection.ssd_head import hard_negative_sum
 from foveal.heads.detection.yolox_head import decode, encode
 from foveal.structures import DataSample
@@ -320,7 +321,7 @@ def test_centernet_targets_equal_the_slow_rule():
         heatmap = torch.zeros(CLASSES, 24, 32)
         for box, label in zip(image.gt_instances.bboxes / 4, image.gt_instances.labels, strict=True):
             x, y = ((box[:2] + box[2:]) / 2).tolist()
-            radius = int(gaussian_radius((box[2:] - box[:2])[None]))
+            radius = int(gaussian_radius((box[2:] - box[:2])[None], 0.3))
             for row in range(24):
                 for column in range(32):
                     dx, dy = column - int(x), row - int(y)
