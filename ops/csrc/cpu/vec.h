@@ -41,24 +41,38 @@ inline float exp_negative(float x) {
 
 inline double exp_negative(double x) { return std::exp(x); }
 
+// 32 bytes of numbers at any address; the compiler splits or joins them for the processor's registers
+template <typename T>
+struct Vector {
+  typedef T type __attribute__((vector_size(32), aligned(alignof(T)), may_alias));
+};
+
 // c[i][j] += sum over p of a[i * lda + p * step] * b[p * ldb + j] for TALL rows i and WIDE columns j
 template <typename T>
 inline void block(const T* __restrict a, int64_t lda, int64_t step, const T* __restrict b, int64_t ldb, int64_t depth,
                   T* __restrict c, int64_t ldc) {
-  T acc[TALL][WIDE];
+  using V = typename Vector<T>::type;
+  constexpr int64_t LANES = 32 / sizeof(T), VECTORS = WIDE / LANES;
+  V acc[TALL][VECTORS];
+#pragma GCC unroll 4
   for (int64_t i = 0; i < TALL; ++i)
-    for (int64_t j = 0; j < WIDE; ++j) acc[i][j] = c[i * ldc + j];
+#pragma GCC unroll 4
+    for (int64_t j = 0; j < VECTORS; ++j) acc[i][j] = *reinterpret_cast<const V*>(c + i * ldc + j * LANES);
   for (int64_t p = 0; p < depth; ++p) {
-    const T* row = b + p * ldb;
+    V row[VECTORS];
+#pragma GCC unroll 4
+    for (int64_t j = 0; j < VECTORS; ++j) row[j] = *reinterpret_cast<const V*>(b + p * ldb + j * LANES);
 #pragma GCC unroll 4
     for (int64_t i = 0; i < TALL; ++i) {
       const T x = a[i * lda + p * step];
-#pragma GCC unroll 16
-      for (int64_t j = 0; j < WIDE; ++j) acc[i][j] += x * row[j];
+#pragma GCC unroll 4
+      for (int64_t j = 0; j < VECTORS; ++j) acc[i][j] += x * row[j];
     }
   }
+#pragma GCC unroll 4
   for (int64_t i = 0; i < TALL; ++i)
-    for (int64_t j = 0; j < WIDE; ++j) c[i * ldc + j] = acc[i][j];
+#pragma GCC unroll 4
+    for (int64_t j = 0; j < VECTORS; ++j) *reinterpret_cast<V*>(c + i * ldc + j * LANES) = acc[i][j];
 }
 
 }  // namespace foveal
