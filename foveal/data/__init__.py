@@ -6,6 +6,7 @@ from foveal.data.base import Dataset
 from foveal.data.coco import CocoDataset
 from foveal.data.coco_panoptic import CocoPanopticDataset
 from foveal.data.image_folder import ImageFolder
+from foveal.data.multi_image_mix import MultiImageMixDataset
 from foveal.data.restoration import RestorationDataset
 from foveal.data.samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler
 from foveal.data.seg_folder import SegFolderDataset
@@ -19,6 +20,7 @@ __all__ = [
     "DefaultSampler",
     "ImageFolder",
     "InfiniteSampler",
+    "MultiImageMixDataset",
     "RestorationDataset",
     "SegFolderDataset",
     "transforms",

@@ -71,6 +71,35 @@ class PhotoMetricDistortion(BaseTransform):
         return results
 
 
+@TRANSFORMS.register_module()
+class YOLOXHSVRandomAug(BaseTransform):
+    """Add random numbers to hue, saturation and value, each with probability 1/2 (YOLOX, arXiv:2107.08430).
+
+    A grey image stays as it is.
+
+    Args:
+        hue_delta: Largest addition to the hue, in units of 2 degrees.
+        saturation_delta: Largest addition to the saturation, on the scale 0 to 255.
+        value_delta: The same to the value.
+    """
+
+    def __init__(self, hue_delta: int = 5, saturation_delta: int = 30, value_delta: int = 30) -> None:
+        self.deltas = np.array([hue_delta, saturation_delta, value_delta])
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Change the colours of ``img``, uint8 BGR."""
+        gains = np.random.uniform(-1, 1, 3) * self.deltas
+        gains = (gains * np.random.randint(0, 2, 3)).astype(np.int16)
+        img = results["img"]
+        if img.ndim != 3 or img.shape[2] != 3:
+            return results
+        hsv = cv2.cvtColor(img.astype(np.uint8), cv2.COLOR_BGR2HSV).astype(np.int16) + gains
+        hsv[..., 0] %= 180
+        hsv[..., 1:] = hsv[..., 1:].clip(0, 255)
+        results["img"] = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR).astype(img.dtype)
+        return results
+
+
 def _scale(img: np.ndarray, factor: float, delta: float, highest: float | None) -> np.ndarray:
     """Return ``img * factor + delta``, clipped to [0, highest] unless that is None."""
     img = img * np.float32(factor) + np.float32(delta)

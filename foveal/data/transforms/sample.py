@@ -133,6 +133,46 @@ def pad_image(image: np.ndarray, shape: tuple[int, int], value: Any, mode: str =
     return _like(image, cv2.copyMakeBorder(image, 0, bottom, 0, right, _BORDERS[mode], value=values))
 
 
+def copy_sample(results: dict[str, Any]) -> dict[str, Any]:
+    """Return a sample that transforms may change: arrays are shared, but for boxes, which are clipped in place."""
+    copied = {key: value for key, value in results.items() if key != "mix_results"}
+    if copied.get("gt_bboxes") is not None:
+        copied["gt_bboxes"] = copied["gt_bboxes"].copy()
+    return copied
+
+
+def place_sample(
+    results: dict[str, Any], shape: tuple[int, int], offset: tuple[int, int], value: Any, seg_value: int
+) -> None:
+    """Put a sample on an empty canvas, in place; masks are empty outside.
+
+    Args:
+        results: The sample.
+        shape: (h, w) of the canvas.
+        offset: (left, top) of the sample's corner; it must fit.
+        value: Fill of the image, one number or one a channel.
+        seg_value: Fill of the label map.
+    """
+    left, top = offset
+    height, width = results["img"].shape[:2]
+    area = (..., slice(top, top + height), slice(left, left + width))
+
+    def placed(array: np.ndarray, canvas: tuple[int, ...], fill: Any, where: tuple[Any, ...]) -> np.ndarray:
+        whole = np.full(canvas, fill, dtype=array.dtype)
+        whole[where] = array
+        return whole
+
+    img = results["img"]
+    results["img"] = placed(img, (*shape, *img.shape[2:]), value, area[1:])
+    results["img_shape"] = shape
+    if results.get("gt_seg_map") is not None:
+        results["gt_seg_map"] = placed(results["gt_seg_map"], shape, seg_value, area)
+    if results.get("gt_masks") is not None:
+        results["gt_masks"] = placed(results["gt_masks"], (len(results["gt_masks"]), *shape), 0, area)
+    if results.get("gt_bboxes") is not None:
+        results["gt_bboxes"] = results["gt_bboxes"] + np.array([left, top, left, top], dtype=np.float32)
+
+
 def select_instances(results: dict[str, Any], keep: np.ndarray) -> None:
     """Keep, in every per-instance array of a sample, the entries that ``keep`` (bool [N] or indices) names."""
     for key in INSTANCE_KEYS:

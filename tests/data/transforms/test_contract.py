@@ -34,7 +34,11 @@ CONFIGS = {
     "RandomCrop-diverse": dict(crop_size=24, cat_max_ratio=0.75, allow_negative_crop=True),
     "CenterCrop": dict(crop_size=(40, 30)),
     "RandomResizedCrop": dict(scale=(32, 40)),
+    "Expand": dict(mean=(1, 2, 3), prob=0.8),
+    "MinIoURandomCrop": dict(min_ious=(0.1, 0.3)),
+    "RandomAffine": dict(max_rotate_degree=0, max_shear_degree=0, border=(5, -4)),
     "PhotoMetricDistortion": {},
+    "YOLOXHSVRandomAug": {},
     "FilterAnnotations": dict(min_gt_bbox_wh=(5, 30), keep_empty=False),
     "FilterAnnotations-mask": dict(by_mask=True, min_gt_mask_area=300, keep_empty=False),
     "Albu": dict(
@@ -110,7 +114,7 @@ def test_a_seed_decides(name, make_sample):
         assert any(not np.array_equal(outputs[0]["img"], other["img"]) for other in outputs[2:])
 
 
-@pytest.mark.parametrize("name", [n for n in CONFIGS if not n.startswith(("PhotoMetric", "Filter"))])
+@pytest.mark.parametrize("name", [n for n in CONFIGS if not n.startswith(("PhotoMetric", "YOLOX", "Filter"))])
 def test_boxes_follow_their_masks(name, make_sample, boxes_of):
     transform = build(name)
     for seed in range(5):
