@@ -21,6 +21,7 @@ def dcnv3(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     offset_scale: float = 1.0,
+    backend: str | None = None,
 ) -> Tensor:
     """Add up, for every pixel and group of channels, what is read at K moved taps, weighted.
 
@@ -38,13 +39,34 @@ def dcnv3(
         dilation: At least 1.
         groups: Divides C.
         offset_scale: Factor of the offsets and of the taps' distance from the middle.
+        backend: ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest
+            that can.
 
     Returns:
         [N, H', W', C] with H' = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1, and W' likewise.
 
     Raises:
-        ValueError: If an argument is out of range or its shape, type or device does not fit the others'.
+        ValueError: If an argument is out of range or its shape, type or device does not fit the others'; if the
+            backend cannot compute them.
     """
+    window = kernel_size, stride, padding, dilation
+    return add_taps("dcnv3", x, offset, weight, *window, groups, offset_scale, backend)
+
+
+def add_taps(
+    op: str,
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
+    groups: int,
+    offset_scale: float,
+    backend: str | None,
+) -> Tensor:
+    """Check and compute, under the name of one of the operators that do this."""
     if x.ndim != 4:
         raise ValueError(f"x must be [N, H, W, C], got shape {list(x.shape)}")
     if not x.is_floating_point():
@@ -74,4 +96,4 @@ def dcnv3(
         check_like(name, tensor, x)
     value, shapes, starts, pixels = as_one_level(x, offset, kernel, strides, pads, steps, groups, offset_scale)
     weights = weight.to(pixels.dtype).reshape(pixels.shape[:-1])
-    return weighted_samples(value, shapes, starts, pixels, weights).reshape(*weight.shape[:3], x.shape[3])
+    return weighted_samples(value, shapes, starts, pixels, weights, op, backend).reshape(*weight.shape[:3], x.shape[3])

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from foveal.ops.conv_arguments import Pair
-from foveal.ops.weighted_samples.functional import coordinate_dtype
-from foveal.ops.weighted_samples.reference import weighted_samples_reference
+from foveal.ops.weighted_samples.reference import coordinate_dtype, weighted_samples_reference
 
 
 def dcnv3_reference(

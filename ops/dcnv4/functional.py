@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from foveal.ops.dcnv3.functional import dcnv3
+from foveal.ops.dcnv3.functional import add_taps
 
 
 def dcnv4(
@@ -19,6 +19,7 @@ def dcnv4(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     offset_scale: float = 1.0,
+    backend: str | None = None,
 ) -> Tensor:
     """Add up, for every pixel and group of channels, what is read at K moved taps, with weights of any size.
 
@@ -35,11 +36,15 @@ def dcnv4(
         dilation: At least 1.
         groups: Divides C.
         offset_scale: Factor of the offsets and of the taps' distance from the middle.
+        backend: ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest
+            that can.
 
     Returns:
         [N, H', W', C] with H' = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1, and W' likewise.
 
     Raises:
-        ValueError: If an argument is out of range or its shape, type or device does not fit the others'.
+        ValueError: If an argument is out of range or its shape, type or device does not fit the others'; if the
+            backend cannot compute them.
     """
-    return dcnv3(x, offset, weight, kernel_size, stride, padding, dilation, groups, offset_scale)
+    window = kernel_size, stride, padding, dilation
+    return add_taps("dcnv4", x, offset, weight, *window, groups, offset_scale, backend)

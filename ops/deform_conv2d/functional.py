@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from foveal.ops.conv_arguments import check_fit, check_image, check_like, check_parameters, per_axis
+from foveal.ops.deform_conv2d.operator import NAME, convolve
 from foveal.ops.deform_conv2d.reference import deform_conv2d_reference
+from foveal.ops.dispatch import in_pytorch
 
 
 def deform_conv2d(
@@ -19,6 +21,7 @@ def deform_conv2d(
     padding: int | Sequence[int] = 0,
     dilation: int | Sequence[int] = 1,
     mask: Tensor | None = None,
+    backend: str | None = None,
 ) -> Tensor:
     """Convolve, each tap reading the image at its own place plus an offset, times a mask.
 
@@ -35,12 +38,14 @@ def deform_conv2d(
         padding: Zeros on each side.
         dilation: At least 1.
         mask: Factor for each tap, [N, offset groups * kh * kw, H', W']; None: 1.
+        backend: ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest that can.
 
     Returns:
         [N, O, H', W'] with H' = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1, and W' likewise.
 
     Raises:
-        ValueError: If an argument is out of range or its shape, type or device does not fit the others'.
+        ValueError: If an argument is out of range or its shape, type or device does not fit the others'; if the
+            backend cannot compute them.
     """
     check_image(x)
     batch, channels = x.shape[:2]
@@ -75,4 +80,13 @@ def deform_conv2d(
     if mask is not None and list(mask.shape) != [batch, offset_groups * taps, *out]:
         wanted = [batch, offset_groups * taps, *out]
         raise ValueError(f"mask must be {wanted}, half of offset's channels, got {list(mask.shape)}")
-    return deform_conv2d_reference(x, offset, weight, bias, strides, pads, steps, mask)
+    # autocast alone lets them differ
+    weight, bias, mask = weight.to(x.dtype), _like(bias, x), _like(mask, x)
+    if in_pytorch(NAME, x, backend):
+        return deform_conv2d_reference(x, offset, weight, bias, strides, pads, steps, mask)
+    y = convolve(x, offset, mask, weight, [*strides, *pads, *steps], backend)
+    return y if bias is None else y + bias.view(-1, 1, 1)
+
+
+def _like(tensor: Tensor | None, x: Tensor) -> Tensor | None:
+    return None if tensor is None else tensor.to(x.dtype)

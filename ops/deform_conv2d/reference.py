@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from foveal.ops.conv_arguments import Pair
-from foveal.ops.weighted_samples.functional import coordinate_dtype
-from foveal.ops.weighted_samples.reference import bilinear_corners
+from foveal.ops.weighted_samples.reference import bilinear_corners, coordinate_dtype
 
 
 def deform_conv2d_reference(

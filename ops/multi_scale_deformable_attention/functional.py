@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 
 from foveal.ops.multi_scale_deformable_attention.reference import to_pixels
-from foveal.ops.weighted_samples.functional import coordinate_dtype, weighted_samples
+from foveal.ops.weighted_samples import weighted_samples
+from foveal.ops.weighted_samples.reference import coordinate_dtype
+
+NAME = "multi_scale_deformable_attention"
 
 
 def multi_scale_deformable_attention(
@@ -15,6 +18,7 @@ def multi_scale_deformable_attention(
     level_start_index: Tensor,
     sampling_locations: Tensor,
     attention_weights: Tensor,
+    backend: str | None = None,
 ) -> Tensor:
     """Sum, for every query and head, the values at P points of each of L levels, with weights.
 
@@ -28,12 +32,15 @@ def multi_scale_deformable_attention(
             level's upper left edge, (1, 1) the lower right one. Between pixels values are interpolated bilinearly,
             outside they are zero.
         attention_weights: Factors, usually with the sum 1 over L and P, [N, Q, heads, L, P].
+        backend: ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest
+            that can.
 
     Returns:
         [N, Q, heads * dim], the type of ``value``.
 
     Raises:
-        ValueError: If the shape, type or device of an argument does not fit the others'.
+        ValueError: If the shape, type or device of an argument does not fit the others'; if the
+            backend cannot compute them.
     """
     if value.ndim != 4:
         raise ValueError(f"value must be [N, S, heads, dim], got shape {list(value.shape)}")
@@ -74,7 +81,8 @@ def multi_scale_deformable_attention(
         _check_levels(spatial_shapes.tolist(), level_start_index.tolist(), size)
     pixels = to_pixels(sampling_locations.to(coordinate_dtype(value)), spatial_shapes)
     weights = attention_weights.to(pixels.dtype)
-    return weighted_samples(value, spatial_shapes, level_start_index, pixels, weights).flatten(2)
+    levels_of = spatial_shapes, level_start_index
+    return weighted_samples(value, *levels_of, pixels, weights, NAME, backend).flatten(2)
 
 
 def _fixed(locations: Tensor) -> tuple[int, ...]:

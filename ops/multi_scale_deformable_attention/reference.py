@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from foveal.ops.weighted_samples.functional import coordinate_dtype
-from foveal.ops.weighted_samples.reference import weighted_samples_reference
+from foveal.ops.weighted_samples.reference import coordinate_dtype, weighted_samples_reference
 
 
 def multi_scale_deformable_attention_reference(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from foveal.ops.dispatch import in_pytorch
+from foveal.ops.weighted_samples.operator import sum_samples
 from foveal.ops.weighted_samples.reference import weighted_samples_reference
 
 
-def weighted_samples(value: Tensor, shapes: Tensor, starts: Tensor, pixels: Tensor, weights: Tensor) -> Tensor:
+def weighted_samples(
+    value: Tensor, shapes: Tensor, starts: Tensor, pixels: Tensor, weights: Tensor, op: str, backend: str | None
+) -> Tensor:
     """Sum, for every query and group, what is read at its points.
 
     Args:
@@ -18,13 +21,12 @@ def weighted_samples(value: Tensor, shapes: Tensor, starts: Tensor, pixels: Tens
         pixels: Where to read, (x, y) in pixels, (0, 0) the middle of the first one, [N, Q, G, L, P, 2]. The image is
             zero outside. ``coordinate_dtype(value)``.
         weights: Factor of each point, [N, Q, G, L, P], the type of ``pixels``.
+        op: Name of the public operator that this computes.
+        backend: One that ``op`` has, or None.
 
     Returns:
         [N, Q, G, D], the type of ``value``.
     """
-    return weighted_samples_reference(value, shapes, starts, pixels, weights)
-
-
-def coordinate_dtype(value: Tensor) -> torch.dtype:
-    """Float64 beside float64, else float32: bfloat16 would round the pixels' numbers from 257 on."""
-    return torch.float64 if value.dtype == torch.float64 else torch.float32
+    if in_pytorch(op, value, backend):
+        return weighted_samples_reference(value, shapes, starts, pixels, weights)
+    return sum_samples(value, shapes, starts, pixels, weights, op, backend)

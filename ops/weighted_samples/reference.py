@@ -56,3 +56,8 @@ def weighted_samples_reference(
     shares = (shares * weights.unsqueeze(-1)).flatten(3).unsqueeze(-2)
     summed = shares @ points.view(*shares.shape[:3], shares.shape[-1], dim)
     return summed.squeeze(-2).to(value.dtype)
+
+
+def coordinate_dtype(value: Tensor) -> torch.dtype:
+    """Float64 beside float64, else float32: bfloat16 would round the pixels' numbers from 257 on."""
+    return torch.float64 if value.dtype == torch.float64 else torch.float32

@@ -51,7 +51,7 @@ def by_torchvision(x, offset, weight, kernel, stride, padding, dilation, groups,
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_equals_a_depthwise_deformable_convolution(case):
+def test_equals_a_depthwise_deformable_convolution(backend, case):
     inputs = tensors(*case)
     got, want = dcnv3(*inputs, *case[1:-1]), by_torchvision(*inputs, *case[1:])
     torch.testing.assert_close(got, want)
@@ -61,12 +61,12 @@ def test_equals_a_depthwise_deformable_convolution(case):
     torch.testing.assert_close(dcnv4(*inputs, *case[1:-1]), got)
 
 
-def test_gradients():
+def test_gradients(backend):
     case = ((1, 3, 4, 4), (2, 2), 1, 1, 1, 2, 0.7, False)
     assert torch.autograd.gradcheck(lambda *t: dcnv3(*t, *case[1:-1]), tensors(*case))
 
 
-def test_slices_low_precision_and_autocast():
+def test_slices_low_precision_and_autocast(backend):
     case = CASES[0]
     inputs = [t.detach().float() for t in tensors(*case)]
     want = dcnv3(*inputs, *case[1:-1])
@@ -90,7 +90,7 @@ def random_layer(layer):
 
 
 @pytest.mark.parametrize("options", [{}, {"remove_center": True, "norm_layer": "BN", "center_feature_scale": True}])
-def test_dcnv3_layer_is_its_definition(options):
+def test_dcnv3_layer_is_its_definition(backend, options):
     layer = random_layer(DCNv3(8, 3, 5, group=2, offset_scale=0.5, **options))
     x = torch.randn(2, 5, 6, 8).double()
     seen = layer.dw_conv[0](x.permute(0, 3, 1, 2))
@@ -121,7 +121,7 @@ def test_dcnv3_layer_has_the_official_keys():
 
 @pytest.mark.parametrize("options", [{}, {"dw_kernel_size": 3, "center_feature_scale": True, "remove_center": True}])
 @pytest.mark.parametrize("pointwise", [True, False])
-def test_dcnv4_layer_is_its_definition(options, pointwise):
+def test_dcnv4_layer_is_its_definition(backend, options, pointwise):
     layer = random_layer(DCNv4(8, group=2, output_bias=False, without_pointwise=not pointwise, **options))
     x = torch.randn(2, 30, 8).double()
     value = (layer.value_proj(x) if pointwise else x).view(2, 5, 6, 8)

@@ -32,7 +32,7 @@ def tensors(shape, outputs, kernel, groups, offset_groups, masked, stride, paddi
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_equals_torchvision(case):
+def test_equals_torchvision(backend, case):
     x, offset, weight, bias, mask = tensors(*case)
     window = case[6:]
     got = deform_conv2d(x, offset, weight, bias, *window, mask)
@@ -44,18 +44,18 @@ def test_equals_torchvision(case):
         torch.testing.assert_close(a, b)
 
 
-def test_zero_offsets_are_a_convolution():
+def test_zero_offsets_are_a_convolution(backend):
     x, offset, weight, bias, _ = tensors(*CASES[1])
     got = deform_conv2d(x, torch.zeros_like(offset), weight, bias, 2, 1)
     torch.testing.assert_close(got, F.conv2d(x, weight, bias, 2, 1, groups=2))
 
 
-def test_gradients():
+def test_gradients(backend):
     x, offset, weight, bias, mask = tensors((1, 2, 4, 3), 2, (2, 2), 1, 1, True, 1, 1, 1)
     assert torch.autograd.gradcheck(lambda *t: deform_conv2d(*t[:4], 1, 1, 1, t[4]), (x, offset, weight, bias, mask))
 
 
-def test_slices_low_precision_and_autocast():
+def test_slices_low_precision_and_autocast(backend):
     x, offset, weight, bias, mask = (t.detach().float() for t in tensors(*CASES[0]))
     want = deform_conv2d(x, offset, weight, bias, 1, 1, 1, mask)
     apart = [torch.stack([t, t], -1)[..., 0] for t in (x, offset, weight, bias, mask)]
@@ -102,3 +102,54 @@ def test_mistakes_are_named(change, message):
     good = {"x": torch.zeros(1, 4, 8, 8), "offset": torch.zeros(1, 18, 8, 8), "weight": torch.zeros(2, 4, 3, 3)}
     with pytest.raises(ValueError, match=message):
         deform_conv2d(**{"padding": 1, **good, **change})
+
+
+@pytest.mark.parametrize("which", range(5))
+def test_gradient_of_one_input(backend, which):
+    tensors = tensors_of(CASES[2])
+    both = [t.detach().requires_grad_() for t in tensors]
+    alone = [t.detach().requires_grad_(i == which) for i, t in enumerate(tensors)]
+    for inputs in (both, alone):
+        deform_conv2d(*inputs[:4], *CASES[2][6:], inputs[4]).square().sum().backward()
+    torch.testing.assert_close(alone[which].grad, both[which].grad)
+
+
+def tensors_of(case):
+    return [t.detach() for t in tensors(*case)]
+
+
+def test_compiled_twice(backend):
+    compiled = torch.compile(deform_conv2d, backend="aot_eager", fullgraph=True, dynamic=False)
+    for case in (CASES[0], CASES[2]):
+        x, offset, weight, bias, mask = tensors_of(case)
+        got = compiled(x, offset, weight, bias, *case[6:], mask)
+        torch.testing.assert_close(got, deform_conv2d(x, offset, weight, bias, *case[6:], mask))
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_registered_operator_is_sound(masked):
+    x, offset, weight, _, mask = tensors((2, 4, 5, 4), 3, (2, 2), 1, 2, True, 1, 1, 1)
+    arguments = (x, offset, mask if masked else None, weight, [1, 1, 1, 1, 1, 1], None)
+    torch.library.opcheck(torch.ops.foveal.deform_conv2d.default, arguments)
+
+
+def test_chunks_add_up():
+    # several chunks, the last of them short, over the border between two images
+    case = ((2, 32, 31, 33), 24, (3, 3), 2, 2, True, 1, 1, 1)
+    tensors_in = tensors(*case, dtype=torch.float32)
+    got = deform_conv2d(*tensors_in[:4], 1, 1, 1, tensors_in[4])
+    want = deform_conv2d(*tensors_in[:4], 1, 1, 1, tensors_in[4], backend="reference")
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+    grad = torch.randn_like(want)
+    pairs = zip(*(torch.autograd.grad(y, tensors_in, grad) for y in (got, want)), strict=True)
+    for a, b in pairs:
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+def test_exported_graph_holds_standard_operators():
+    class Layer(torch.nn.Module):
+        def forward(self, x, offset, weight):
+            return deform_conv2d(x, offset, weight)
+
+    x, offset, weight, _, _ = tensors_of(((1, 4, 6, 6), 2, (3, 3), 1, 1, True, 1, 0, 1))
+    assert "foveal" not in str(torch.export.export(Layer(), (x, offset, weight)).graph)

@@ -39,7 +39,7 @@ def by_grid_sample(value, spatial_shapes, _, locations, weights):
 
 
 @pytest.mark.parametrize("batch", [0, 1, 2])
-def test_equals_grid_sample(batch):
+def test_equals_grid_sample(backend, batch):
     arguments = tensors(batch)
     inputs = [arguments[0], arguments[3], arguments[4]]
     got, want = multi_scale_deformable_attention(*arguments), by_grid_sample(*arguments)
@@ -49,14 +49,14 @@ def test_equals_grid_sample(batch):
         torch.testing.assert_close(a, b)
 
 
-def test_gradients():
+def test_gradients(backend):
     value, shapes, starts, locations, weights = tensors(1, 2, 2, 2, 2, [(3, 4), (2, 2)])
     assert torch.autograd.gradcheck(
         lambda v, at, w: multi_scale_deformable_attention(v, shapes, starts, at, w), (value, locations, weights)
     )
 
 
-def test_slices_and_low_precision():
+def test_slices_and_low_precision(backend):
     value, shapes, starts, locations, weights = (t.detach() for t in tensors())
     want = multi_scale_deformable_attention(value, shapes, starts, locations, weights)
     doubled = [torch.stack([t, t], -1)[..., 0] for t in (value, locations, weights)]
@@ -70,7 +70,7 @@ def test_slices_and_low_precision():
     torch.testing.assert_close(got.double(), want, rtol=0.02, atol=0.04)
 
 
-def test_a_point_that_is_no_number_reads_nothing():
+def test_a_point_that_is_no_number_reads_nothing(backend):
     value, shapes, starts, locations, weights = (t.detach() for t in tensors(1, 2))
     locations[:, 0] = float("nan")
     weights[:, 0] = 1
@@ -96,7 +96,7 @@ def layer_and_inputs(references, **options):
 
 @pytest.mark.parametrize("references", [2, 4])
 @pytest.mark.parametrize("ratio", [1.0, 0.5])
-def test_layer_is_its_definition(references, ratio):
+def test_layer_is_its_definition(backend, references, ratio):
     layer, query, value, pos, points, mask, shapes, starts = layer_and_inputs(
         references, batch_first=True, value_proj_ratio=ratio
     )
@@ -159,3 +159,36 @@ def test_layer_refuses_other_reference_points():
     layer, query, value, _, points, _, shapes, starts = layer_and_inputs(2, batch_first=True)
     with pytest.raises(ValueError, match=r"must end in 2 or 4 numbers, got shape \[2, 4, 3, 1\]"):
         layer(query, None, value, reference_points=points[..., :1], spatial_shapes=shapes, level_start_index=starts)
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_gradient_of_one_input(backend, which):
+    value, shapes, starts, locations, weights = (t.detach() for t in tensors())
+    both = [t.clone().requires_grad_() for t in (value, locations, weights)]
+    alone = [t.clone().requires_grad_(i == which) for i, t in enumerate((value, locations, weights))]
+    for inputs in (both, alone):
+        multi_scale_deformable_attention(inputs[0], shapes, starts, *inputs[1:]).square().sum().backward()
+    torch.testing.assert_close(alone[which].grad, both[which].grad)
+
+
+def test_compiled_twice(backend):
+    compiled = torch.compile(multi_scale_deformable_attention, backend="aot_eager", fullgraph=True, dynamic=False)
+    for queries in (3, 5):
+        arguments = [t.detach() for t in tensors(queries=queries, dim=16, dtype=torch.float32)]
+        torch.testing.assert_close(compiled(*arguments), multi_scale_deformable_attention(*arguments))
+
+
+def test_registered_operator_is_sound():
+    value, shapes, starts, locations, weights = tensors(1, 2)
+    pixels = (locations.detach() * 4).requires_grad_()
+    arguments = value, shapes, starts, pixels, weights, "multi_scale_deformable_attention", None
+    torch.library.opcheck(torch.ops.foveal.weighted_samples.default, arguments)
+
+
+def test_exported_graph_holds_standard_operators():
+    class Layer(torch.nn.Module):
+        def forward(self, *arguments):
+            return multi_scale_deformable_attention(*arguments)
+
+    arguments = tuple(t.detach() for t in tensors())
+    assert "foveal" not in str(torch.export.export(Layer(), arguments).graph)
