@@ -4,6 +4,7 @@ from foveal.ops.aggregated_attention import aggregated_attention
 from foveal.ops.dcnv3 import dcnv3
 from foveal.ops.dcnv4 import dcnv4
 from foveal.ops.deform_conv2d import deform_conv2d
+from foveal.ops.im2win_conv2d import im2win_conv2d
 from foveal.ops.large_kernel_depthwise_conv2d import large_kernel_depthwise_conv2d
 from foveal.ops.multi_scale_deformable_attention import multi_scale_deformable_attention
 from foveal.ops.neighborhood_attention import neighborhood_attention
@@ -15,6 +16,7 @@ __all__ = [
     "dcnv3",
     "dcnv4",
     "deform_conv2d",
+    "im2win_conv2d",
     "large_kernel_depthwise_conv2d",
     "multi_scale_deformable_attention",
     "neighborhood_attention",

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from foveal.ops.large_kernel_depthwise_conv2d.reference import Pair, large_kernel_depthwise_conv2d_reference
+from foveal.ops.conv_arguments import check_fit, check_image, check_parameters, per_axis
+from foveal.ops.large_kernel_depthwise_conv2d.reference import large_kernel_depthwise_conv2d_reference
 
 # Numbers in the weight above which PyTorch takes several times as long for its gradient in channels_last on a CPU
 # (measured: 320 channels of 13 x 13 at 14 x 14 pixels, 26 ms contiguous and 82 ms channels_last).
@@ -40,50 +41,22 @@ def large_kernel_depthwise_conv2d(
     Raises:
         ValueError: If an argument is out of range or its shape, type or device does not fit the others'.
     """
-    if x.ndim != 4:
-        raise ValueError(f"x must be [N, C, H, W], got shape {list(x.shape)}")
-    if not x.is_floating_point():
-        raise ValueError(f"x must be floating-point, got {x.dtype}")
+    check_image(x)
     channels = x.shape[1]
     if weight.ndim != 4 or weight.shape[:2] != (channels, 1):
         raise ValueError(f"weight must be [{channels}, 1, kh, kw] for x {list(x.shape)}, got {list(weight.shape)}")
     if weight.shape[2] % 2 == 0 or weight.shape[3] % 2 == 0:
         raise ValueError(f"weight must have an odd kh and kw, got shape {list(weight.shape)}")
-    if bias is not None and bias.shape != (channels,):
-        raise ValueError(f"bias must be [{channels}], got shape {list(bias.shape)}")
-    for name, tensor in (("weight", weight), ("bias", bias)):
-        if tensor is not None:
-            _check_like(name, tensor, x)
-    strides = _per_axis("stride", stride, 1)
-    dilations = _per_axis("dilation", dilation, 1)
+    check_parameters(x, weight, bias, channels)
+    strides = per_axis("stride", stride, 1)
+    dilations = per_axis("dilation", dilation, 1)
     kernel = weight.shape[2], weight.shape[3]
     if padding is None:
         pads = dilations[0] * (kernel[0] // 2), dilations[1] * (kernel[1] // 2)
     else:
-        pads = _per_axis("padding", padding, 0)
-    for axis, length, size, pad, step in zip("HW", x.shape[2:], kernel, pads, dilations, strict=True):
-        if length + 2 * pad < step * (size - 1) + 1:
-            raise ValueError(
-                f"the kernel must fit: on {axis} it covers {step * (size - 1) + 1} pixels, and x {list(x.shape)} with "
-                f"padding {pad} has {length + 2 * pad}"
-            )
+        pads = per_axis("padding", padding, 0)
+    check_fit(x, kernel, pads, dilations)
     trains = torch.is_grad_enabled() and weight.requires_grad
     if trains and x.device.type == "cpu" and weight.numel() > CHANNELS_LAST_LIMIT:
         x = x.contiguous()
     return large_kernel_depthwise_conv2d_reference(x, weight, bias, strides, pads, dilations)
-
-
-def _per_axis(name: str, value: int | Sequence[int], least: int) -> Pair:
-    """One number for H and one for W."""
-    values = tuple(value) if isinstance(value, Sequence) else (value, value)
-    if len(values) != 2 or any(not isinstance(number, int) or number < least for number in values):
-        raise ValueError(f"{name} must be an integer of at least {least}, or two of them, got {value}")
-    return values[0], values[1]
-
-
-def _check_like(name: str, tensor: Tensor, x: Tensor) -> None:
-    """Refuse another type or device than the image's; autocast makes the types equal by itself."""
-    if tensor.device != x.device:
-        raise ValueError(f"{name} must be on x's device {x.device}, got {tensor.device}")
-    if tensor.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
-        raise ValueError(f"{name} must have x's dtype {x.dtype}, got {tensor.dtype}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-Pair = tuple[int, int]
+from foveal.ops.conv_arguments import Pair
 
 
 def large_kernel_depthwise_conv2d_reference(
