@@ -134,6 +134,21 @@ def _parser() -> argparse.ArgumentParser:
     info = inner.add_parser("info", help="all that is known of one file", parents=[common])
     info.add_argument("name")
     info.set_defaults(run=_zoo_info)
+    fetching = inner.add_parser("download", help="fetch files into the cache", parents=[common])
+    fetching.add_argument("names", nargs="+", metavar="NAME", help="of files or networks; wildcards allowed")
+    fetching.set_defaults(run=_zoo_download)
+    verifying = inner.add_parser("verify", help="compare the files in the cache with their hashes", parents=[common])
+    verifying.add_argument("pattern", nargs="?", default="*", help="of the file's or the network's name")
+    verifying.set_defaults(run=_zoo_verify)
+    taking = inner.add_parser("import", help="write an official file as safetensors of ours", parents=[common])
+    taking.add_argument("name", help="of the network: foveal.list_backbones(), foveal.list_restorers()")
+    taking.add_argument("checkpoint", help="the official file, or its URL")
+    taking.add_argument("out", help="*.safetensors")
+    taking.add_argument("--kind", choices=("classifier", "backbone"), help="default: what the file fits")
+    taking.add_argument(
+        "--arguments", nargs="*", action=_OptionAction, default={}, metavar="K=V", help="of the network"
+    )
+    taking.set_defaults(run=_zoo_import)
     table = inner.add_parser("table", help="the tables of model_zoo.md", parents=[common])
     table.add_argument("--write", nargs="?", const="model_zoo.md", metavar="PAGE", help="put them into this page")
     table.add_argument("--check", nargs="?", const="model_zoo.md", metavar="PAGE", help="fail if the page has others")
@@ -320,6 +335,33 @@ def _zoo_info(a: argparse.Namespace) -> None:
     from foveal.zoo.table import describe_weight
 
     print("\n".join(describe_weight(get_weight(a.name))))
+
+
+def _zoo_download(a: argparse.Namespace) -> None:
+    from foveal.zoo.fetch import fetch_weight
+    from foveal.zoo.index import get_weight, list_weights
+
+    for name in a.names:
+        for weight in list_weights(name) or [get_weight(name)]:
+            print(f"{weight.name}: {fetch_weight(weight)}")
+
+
+def _zoo_verify(a: argparse.Namespace) -> None:
+    from foveal.zoo.fetch import verify_weight
+    from foveal.zoo.index import list_weights
+
+    hashes = {weight.name: verify_weight(weight) for weight in list_weights(a.pattern)}
+    found = {name: value for name, value in hashes.items() if value is not None}
+    for name, value in found.items():
+        print(f"{name}: {value}")
+    print(f"{len(found)} of {len(hashes)} files are in the cache, all as they should be")
+
+
+def _zoo_import(a: argparse.Namespace) -> None:
+    from foveal.zoo.importing import import_checkpoint
+
+    import_checkpoint(a.name, a.checkpoint, Path(a.out), a.kind, **a.arguments)
+    print(f"written to {a.out}")
 
 
 def _zoo_table(a: argparse.Namespace) -> None:

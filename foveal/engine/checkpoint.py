@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from foveal.engine.download import cached, fetch
 from foveal.errors import CheckpointError
 from foveal.registry import nearest
 
@@ -271,15 +272,7 @@ def _local_file(source: str) -> Path:
         source = _torchvision_url(source.partition("://")[2])
     if not source.startswith(("http://", "https://")):
         return Path(source.removeprefix("file://")).expanduser()
-    folder = Path(os.environ.get("FOVEAL_HOME", "~/.cache/foveal")).expanduser() / "checkpoints"
-    path = folder / source.split("?")[0].rstrip("/").rpartition("/")[2]
-    if not path.is_file():
-        try:
-            with replacing(path) as temporary:
-                torch.hub.download_url_to_file(source, temporary, progress=os.isatty(2))
-        except OSError as error:
-            raise CheckpointError(f"cannot download {source}: {error}. Fetch it by hand to {path}") from error
-    return path
+    return fetch([source], cached(source))
 
 
 def _torchvision_url(name: str) -> str:

@@ -15,6 +15,7 @@ from foveal.engine.checkpoint import extract_state_dict, load_checkpoint, load_s
 from foveal.errors import ConfigError
 from foveal.models.classifier import ImageClassifier
 from foveal.registry import MODELS, accepted_arguments, lookup, nearest, unknown_arguments
+from foveal.zoo.fetch import fetch_weight
 from foveal.zoo.index import default_weight
 from foveal.zoo.load import load_backbone, load_classifier
 
@@ -105,12 +106,12 @@ def create_classifier(
     return classifier
 
 
-def _from_zoo(name: str, tasks: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
-    """Address of the zoo's file for a name, and the arguments that it needs."""
+def _from_zoo(name: str, tasks: tuple[str, ...]) -> tuple[Path, dict[str, Any]]:
+    """The zoo's file for a name, and the arguments that it needs."""
     if not name.startswith(TIMM):
         find_variant(name)
     weight = default_weight(name, tasks)
-    return str(weight.address), dict(weight.arguments)
+    return fetch_weight(weight), dict(weight.arguments)
 
 
 def find_variant(name: str) -> Variant:

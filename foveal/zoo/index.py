@@ -32,6 +32,7 @@ _OPTIONAL = {
     "flops": dict,
     "hub": str,
     "method": str,
+    "mirrors": list,
     "note": str,
     "page": str,
     "printed_for": dict,
@@ -65,6 +66,7 @@ class Weight:
         flops: The same for multiply-accumulates, which the papers call FLOPs; at ``size``, see `count_macs`.
         hub: ``owner/repository/file`` on Hugging Face, where the official code downloads it.
         method: Of a whole model: head, schedule, crop.
+        mirrors: More URLs of the same file.
         note: What else to know.
         page: That links the file where ``url`` is None.
         printed_for: Arguments of the network that the printed counts are of, where it is another form of this one:
@@ -90,6 +92,7 @@ class Weight:
     flops: dict[str, Any] = field(default_factory=dict)
     hub: str | None = None
     method: str | None = None
+    mirrors: list[str] = field(default_factory=list)
     note: str | None = None
     page: str | None = None
     printed_for: dict[str, Any] = field(default_factory=dict)
@@ -134,25 +137,19 @@ def get_weight(name: str) -> Weight:
 
 
 def default_weight(arch: str, tasks: Collection[str]) -> Weight:
-    """Return the first entry for a network that a program can download.
+    """Return the first entry for a network that a program can download, else the first.
 
     Args:
         arch: A name in `foveal.list_backbones`.
         tasks: Kinds of files that will do.
 
     Raises:
-        CheckpointError: If there is none; the message says where the file is, if it is published.
+        CheckpointError: If there is none.
     """
     weights = [weight for weight in find_weights(arch) if weight.task in tasks]
-    for weight in weights:
-        if weight.address is not None:
-            return weight
-    if weights:
-        raise CheckpointError(
-            f"the zoo knows no address from which a program can download {weights[0].name}: open "
-            f"{weights[0].url or weights[0].page} in a browser and give the file's path as checkpoint"
-        )
-    raise CheckpointError(f"the zoo has no {' or '.join(tasks)} weights for {arch}; `foveal zoo list` has all")
+    if not weights:
+        raise CheckpointError(f"the zoo has no {' or '.join(tasks)} weights for {arch}; `foveal zoo list` has all")
+    return next((weight for weight in weights if weight.address is not None), weights[0])
 
 
 @cache

@@ -1,0 +1,68 @@
+"""The zoo's files on this machine: from the cache, or downloaded into it and checked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from foveal.engine.download import cached, fetch, verify
+from foveal.errors import CheckpointError
+from foveal.zoo.index import Weight
+
+
+def fetch_weight(weight: Weight) -> Path:
+    """Return the file of an entry, from the cache or downloaded into it.
+
+    A file on Hugging Face comes through ``huggingface_hub`` and its own cache. Where that fails, and for all others,
+    the URL and then the mirrors are tried.
+
+    Raises:
+        CheckpointError: If only a browser gets the file, no address gives it, or its hash is another than published.
+    """
+    if weight.address is None:
+        raise CheckpointError(
+            f"the zoo knows no address from which a program can download {weight.name}: open "
+            f"{weight.url or weight.page} in a browser and give the file's path as checkpoint"
+        )
+    if weight.address.startswith("file://"):
+        return Path(weight.address.removeprefix("file://"))
+    if weight.hub is not None:
+        found = _from_hub(weight.hub)
+        if found is not None:
+            verify(found, weight.sha256)
+            return found
+    return fetch([weight.address, *weight.mirrors], cached(weight.address), weight.sha256)
+
+
+def cached_weight(weight: Weight) -> Path | None:
+    """Return the file of an entry if it is on this machine."""
+    if weight.address is None:
+        return None
+    path = cached(weight.address)
+    return path if path.is_file() else None
+
+
+def verify_weight(weight: Weight) -> str | None:
+    """Compare an entry's file in the cache with its published hash, else with the one noted at its download.
+
+    Returns:
+        Its SHA-256; None: it is not in the cache.
+
+    Raises:
+        CheckpointError: If it is another file.
+    """
+    path = cached_weight(weight)
+    return None if path is None else verify(path, weight.sha256)
+
+
+def _from_hub(address: str) -> Path | None:
+    """A file by huggingface_hub, or None where that cannot get it."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    owner, repository, file = address.split("/", 2)
+    offline = os.environ.get("FOVEAL_OFFLINE", "0") not in ("", "0")
+    try:
+        return Path(hf_hub_download(f"{owner}/{repository}", file, local_files_only=offline))
+    except (OSError, HfHubHTTPError, LocalEntryNotFoundError):
+        return None
