@@ -39,7 +39,7 @@ def dcnv3(
         dilation: At least 1.
         groups: Divides C.
         offset_scale: Factor of the offsets and of the taps' distance from the middle.
-        backend: ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest
+        backend: ``triton``, ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest
             that can.
 
     Returns:

@@ -38,7 +38,8 @@ def deform_conv2d(
         padding: Zeros on each side.
         dilation: At least 1.
         mask: Factor for each tap, [N, offset groups * kh * kw, H', W']; None: 1.
-        backend: ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest that can.
+        backend: ``triton``, ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest
+            that can.
 
     Returns:
         [N, O, H', W'] with H' = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1, and W' likewise.

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from foveal.ops.deform_conv2d import chunks
 from foveal.ops.deform_conv2d.reference import deform_conv2d_reference
-from foveal.ops.dispatch import choose, cpp_why_not, register
+from foveal.ops.dispatch import choose, cpp_why_not, register, triton_why_not
 from foveal.ops.weighted_samples.reference import coordinate_dtype
 
 NAME = "deform_conv2d"
 
-register(NAME, cpp=cpp_why_not(torch.float32, torch.float64, torch.bfloat16, torch.float16))
+TYPES = torch.float32, torch.float64, torch.bfloat16, torch.float16
+
+register(NAME, triton=triton_why_not(*TYPES), cpp=cpp_why_not(*TYPES))
 
 
 @torch.library.custom_op("foveal::deform_conv2d", mutates_args=())
@@ -31,7 +33,7 @@ def convolve(
     with torch.autocast(x.device.type, enabled=False):
         if name == "reference":
             return _reference(x, offset, mask, weight, window).contiguous()
-        y = chunks.forward(_kernels(), _problem(x, offset, mask, weight, window))
+        y = chunks.forward(_kernels(name), _problem(x, offset, mask, weight, window))
         y = y.view(x.shape[0], *offset.shape[2:], weight.shape[0])
         return y.permute(0, 3, 1, 2).to(x.dtype).contiguous()
 
@@ -59,7 +61,7 @@ def convolve_backward(
         problem = _problem(x, offset, mask, weight, window)
         groups, outputs, _ = problem.filters.shape
         rows = grad.to(problem.x.dtype).permute(0, 2, 3, 1).reshape(-1, groups, outputs)
-        d_x, d_offset, d_mask, d_filters = chunks.backward(_kernels(), problem, rows)
+        d_x, d_offset, d_mask, d_filters = chunks.backward(_kernels(name), problem, rows)
     d_weight = d_filters.view(groups, outputs, -1, weight.shape[1]).transpose(2, 3)
     return (
         d_x.permute(0, 3, 1, 2).to(x.dtype).contiguous(),
@@ -93,7 +95,11 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 convolve.register_autograd(_backward, setup_context=_setup)
 
 
-def _kernels() -> chunks.Kernels:
+def _kernels(name: str) -> chunks.Kernels:
+    if name == "triton":
+        from foveal.ops.deform_conv2d import triton  # the package may be missing
+
+        return chunks.Kernels(triton.forward, triton.backward)
     library = torch.ops.foveal_cpp
     return chunks.Kernels(library.deform_columns_forward, library.deform_columns_backward)
 

@@ -32,7 +32,7 @@ def multi_scale_deformable_attention(
             level's upper left edge, (1, 1) the lower right one. Between pixels values are interpolated bilinearly,
             outside they are zero.
         attention_weights: Factors, usually with the sum 1 over L and P, [N, Q, heads, L, P].
-        backend: ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest
+        backend: ``triton``, ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest
             that can.
 
     Returns:
