@@ -9,11 +9,12 @@ _base_ = ["../_base_/datasets/coco128_x2.py", "../_base_/default_runtime.py"]
 
 model = dict(
     type="Restorer",
-    generator=dict(type="CFSR", scale=2, embed_dim=16, depths=(3, 3), dw_size=7, deploy=False),
+    generator=dict(type="CFSR", scale=2, embed_dim=16, depths=(4,), dw_size=7, deploy=False),
     upsample_residual=True,
+    pixel_loss=dict(type="MSELoss"),
 )
 train_dataloader = dict(batch_size=8)
-train_cfg = dict(by_epoch=False, max_iters=1500, val_interval=500)
-optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=2e-3))
-param_scheduler = [dict(type="CosineAnnealingLR", by_epoch=False, T_max=1500, eta_min=1e-5)]
+train_cfg = dict(by_epoch=False, max_iters=2000, val_interval=500)
+optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=4e-3))
+param_scheduler = [dict(type="CosineAnnealingLR", by_epoch=False, T_max=2000, eta_min=1e-5)]
 default_hooks = dict(logger=dict(interval=100), checkpoint=dict(interval=500))

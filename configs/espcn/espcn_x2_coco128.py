@@ -10,8 +10,9 @@ model = dict(
     backbone=dict(type="ESPCN"),
     head=dict(type="PixelShuffleHead", scale=2),
     upsample_residual=True,
+    pixel_loss=dict(type="MSELoss"),
 )
-train_cfg = dict(by_epoch=False, max_iters=1500, val_interval=500)
+train_cfg = dict(by_epoch=False, max_iters=2000, val_interval=500)
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=2e-3))
-param_scheduler = [dict(type="CosineAnnealingLR", by_epoch=False, T_max=1500, eta_min=1e-5)]
+param_scheduler = [dict(type="CosineAnnealingLR", by_epoch=False, T_max=2000, eta_min=1e-5)]
 default_hooks = dict(logger=dict(interval=100), checkpoint=dict(interval=500))

@@ -1,10 +1,14 @@
-"""The public function: checks and shapes."""
+"""The public function: checks, shapes, and what is done to each position alone."""
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from foveal.ops.selective_scan.segmented import selective_scan_segmented
+from foveal.ops.dispatch import in_pytorch
+from foveal.ops.selective_scan.operator import NAME, scan
+from foveal.ops.selective_scan.segmented import scan_segmented
 
 
 def selective_scan(
@@ -17,6 +21,7 @@ def selective_scan(
     z: Tensor | None = None,
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
+    backend: str | None = None,
 ) -> Tensor:
     """Run the recurrence h[l] = exp(t[l] A) h[l-1] + t[l] B[l] u[l] over the positions and read y[l] = C[l] . h[l].
 
@@ -35,12 +40,14 @@ def selective_scan(
         z: Gate [N, dim, L], as ``u``: the output is multiplied by silu(z). None: no gate.
         delta_bias: [dim], added to ``delta``, of its type or float32.
         delta_softplus: Make the steps positive by softplus, after the bias.
+        backend: ``triton``, ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest
+            that can.
 
     Returns:
         [N, dim, L] of ``u``'s type.
 
     Raises:
-        ValueError: If a shape, type or device does not fit the others'.
+        ValueError: If a shape, type or device does not fit the others'; if the backend cannot compute them.
     """
     if u.ndim != 3:
         raise ValueError(f"u must be [N, dim, L], got shape {list(u.shape)}")
@@ -70,7 +77,22 @@ def selective_scan(
         b, c = (weight.repeat_interleave(groups // weight.shape[1], 1) for weight in (b, c))
         if b.shape[1] != c.shape[1]:
             raise ValueError(f"the groups of B and C must fit each other, got {list(B.shape)} and {list(C.shape)}")
-    return selective_scan_segmented(u, delta, A, b, c, D, z, delta_bias, delta_softplus)
+    wide = torch.promote_types(u.dtype, torch.float32)
+    x, step = u.to(wide), delta.to(wide)
+    if delta_bias is not None:
+        step = step + delta_bias.to(wide).unsqueeze(1)
+    if delta_softplus:
+        step = F.softplus(step)
+    rates, b, c = A.to(wide), b.to(wide), c.to(wide)
+    if in_pytorch(NAME, x, backend):
+        y = scan_segmented(x, step, rates, b, c)
+    else:
+        y = scan(x, step, rates, b, c, backend)
+    if D is not None:
+        y = y + D.to(wide).unsqueeze(1) * x
+    if z is not None:
+        y = y * F.silu(z.to(wide))
+    return y.to(u.dtype)
 
 
 def _grouped(name: str, weight: Tensor, batch: int, dim: int, states: int, length: int) -> Tensor:

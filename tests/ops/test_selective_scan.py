@@ -1,6 +1,9 @@
 """Selective scan: its definition by hand, the segmented form against it, gradients, mistakes."""
 
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -33,7 +36,7 @@ def by_hand(u, delta, A, B, C, D, z, delta_bias, n, d):
 
 
 @pytest.mark.parametrize("length", [1, 2, 11, 64])
-def test_equals_its_definition(length):
+def test_equals_its_definition(backend, length):
     given = arguments(length=length)
     y = selective_scan(**given, delta_softplus=True)
     for n, d in ((0, 0), (1, 3)):
@@ -43,7 +46,7 @@ def test_equals_its_definition(length):
 @pytest.mark.parametrize("case", [{}, {"groups": 1}, {"groups": 2, "length": 50}, {"groups": 4, "length": 3}])
 @pytest.mark.parametrize("left_out", [(), ("D",), ("z", "delta_bias"), ("D", "z", "delta_bias")])
 @pytest.mark.parametrize("softplus", [False, True])
-def test_equals_the_reference(case, left_out, softplus):
+def test_equals_the_reference(backend, case, left_out, softplus):
     given = arguments(**case)
     if not softplus:
         given["delta"] = given["delta"].abs() / 10
@@ -53,19 +56,19 @@ def test_equals_the_reference(case, left_out, softplus):
     torch.testing.assert_close(selective_scan(**given, delta_softplus=softplus), want)
 
 
-def test_weights_that_are_the_same_everywhere():
+def test_weights_that_are_the_same_everywhere(backend):
     given = arguments()
     given["B"] = torch.randn(4, 3, dtype=torch.float64)
     spread = given["B"][None, :, :, None].expand(2, 4, 3, 11)
     torch.testing.assert_close(selective_scan(**given), selective_scan(**given | {"B": spread}))
 
 
-def test_gradients():
+def test_gradients(backend):
     given = arguments(batch=1, dim=2, length=5, states=2, grad=True)
     assert torch.autograd.gradcheck(lambda *args: selective_scan(*args, delta_softplus=True), (*given.values(),))
 
 
-def test_half_precision_is_computed_in_float32():
+def test_half_precision_is_computed_in_float32(backend):
     given = {name: value.bfloat16() for name, value in arguments(length=200).items()}
     wide = selective_scan(**{name: value.double() for name, value in given.items()}, delta_softplus=True)
     narrow = selective_scan(**given | {"A": given["A"].float()}, delta_softplus=True)
@@ -73,14 +76,72 @@ def test_half_precision_is_computed_in_float32():
     torch.testing.assert_close(narrow.double(), wide, rtol=1e-2, atol=1e-2)
 
 
-def test_no_images():
+def test_no_images(backend):
     assert selective_scan(**arguments(batch=0)).shape == (0, 4, 11)
 
 
-def test_not_contiguous():
+def test_not_contiguous(backend):
     given = arguments()
     turned = {n: v.transpose(-1, -2).contiguous().transpose(-1, -2) if v.ndim > 1 else v for n, v in given.items()}
     torch.testing.assert_close(selective_scan(**turned), selective_scan(**given))
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_gradients_of_large_inputs_agree(backend, groups):
+    given = arguments(batch=2, dim=6, length=70, states=9, groups=groups, grad=True)
+    weight = torch.randn_like(given["u"])
+    got, want = (
+        torch.autograd.grad((selective_scan(**given, delta_softplus=True, backend=b) * weight).sum(), [*given.values()])
+        for b in (None, "reference")
+    )
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_compiled(backend):
+    compiled = torch.compile(selective_scan, backend="aot_eager", fullgraph=True, dynamic=False)
+    given = arguments(length=30)
+    torch.testing.assert_close(compiled(**given), selective_scan(**given))
+
+
+def test_registered_operator_is_sound():
+    given = arguments(groups=2, grad=True)
+    tensors = [given[name] for name in ("u", "delta", "A", "B", "C")]
+    torch.library.opcheck(torch.ops.foveal.selective_scan.default, (*tensors, None))
+
+
+def test_exported_graph_holds_standard_operators():
+    class Layer(torch.nn.Module):
+        def forward(self, u, delta, A, B, C):
+            return selective_scan(u, delta, A, B, C)
+
+    given = arguments()
+    graph = str(torch.export.export(Layer(), tuple(given[name] for name in ("u", "delta", "A", "B", "C"))).graph)
+    assert "foveal" not in graph
+
+
+TRITON = """
+import torch
+from foveal.ops import selective_scan
+torch.manual_seed(0)
+for dim, length, states, groups in ((4, 5, 3, 2), (20, 4, 2, 1)):
+    inputs, weights = (2, dim, length), (2, groups, states, length)
+    given = [torch.randn(s, dtype=torch.float64) for s in (inputs, inputs, (dim, states), weights, weights)]
+    given[2] = -given[2].exp()
+    given = [x.requires_grad_() for x in given]
+    results = []
+    for backend in ("triton", "reference"):
+        y = selective_scan(*given, delta_softplus=True, backend=backend)
+        results.append((y, *torch.autograd.grad((y * torch.linspace(0, 1, length)).sum(), given)))
+    for a, b in zip(*results):
+        torch.testing.assert_close(a, b)
+"""
+
+
+def test_triton_in_its_interpreter():
+    pytest.importorskip("triton")
+    # the interpreter is chosen when triton is imported
+    subprocess.run([sys.executable, "-c", TRITON], check=True, env={**os.environ, "TRITON_INTERPRET": "1"})
 
 
 @pytest.mark.parametrize(
