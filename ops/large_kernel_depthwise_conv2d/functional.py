@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from foveal.ops.conv_arguments import check_fit, check_image, check_parameters, per_axis
+from foveal.ops.dispatch import in_pytorch
+from foveal.ops.large_kernel_depthwise_conv2d.operator import NAME, compute, convolve
 from foveal.ops.large_kernel_depthwise_conv2d.reference import large_kernel_depthwise_conv2d_reference
 
 # Numbers in the weight above which PyTorch takes several times as long for its gradient in channels_last on a CPU
@@ -22,6 +24,7 @@ def large_kernel_depthwise_conv2d(
     stride: int | Sequence[int] = 1,
     padding: int | Sequence[int] | None = None,
     dilation: int | Sequence[int] = 1,
+    backend: str | None = None,
 ) -> Tensor:
     """Convolve every channel with a kernel of its own: ``F.conv2d`` with as many groups as channels.
 
@@ -34,9 +37,10 @@ def large_kernel_depthwise_conv2d(
         stride: At least 1; one number, or one for H and one for W. So are the next two.
         padding: Zeros on each side; None: dilation * (k // 2), which keeps H and W where the stride is 1.
         dilation: At least 1.
+        backend: ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest that can.
 
     Returns:
-        [N, C, H', W'] with H' = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1, and W' likewise.
+        [N, C, H', W'], in x's memory format; H' = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1, W' likewise.
 
     Raises:
         ValueError: If an argument is out of range or its shape, type or device does not fit the others'.
@@ -56,7 +60,24 @@ def large_kernel_depthwise_conv2d(
     else:
         pads = per_axis("padding", padding, 0)
     check_fit(x, kernel, pads, dilations)
-    trains = torch.is_grad_enabled() and weight.requires_grad
-    if trains and x.device.type == "cpu" and weight.numel() > CHANNELS_LAST_LIMIT:
-        x = x.contiguous()
-    return large_kernel_depthwise_conv2d_reference(x, weight, bias, strides, pads, dilations)
+    if in_pytorch(NAME, x, backend):
+        trains = torch.is_grad_enabled() and weight.requires_grad
+        if trains and x.device.type == "cpu" and weight.numel() > CHANNELS_LAST_LIMIT:
+            x = x.contiguous()
+        return large_kernel_depthwise_conv2d_reference(x, weight, bias, strides, pads, dilations)
+    if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    numbers = list(strides), list(pads), list(dilations)
+    if _is_plain(x, weight, bias):
+        return compute(x, weight, bias, *numbers, backend)
+    return convolve(x, weight, bias, *numbers, backend)
+
+
+def _is_plain(*tensors: Tensor | None) -> bool:
+    """Whether nobody looks on: the registration takes as long as a small map does, and is left out then."""
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
+        return False
+    given = [tensor for tensor in tensors if tensor is not None]
+    trains = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+    return not trains and all(type(tensor) in (Tensor, torch.nn.Parameter) for tensor in given)

@@ -24,9 +24,14 @@ def tensors(shape, kernel, dtype=torch.float64, bias=True):
         ((1, 2, 14, 17), (5, 7), (1, 2), (2, 0), (2, 1)),
         ((1, 2, 9, 9), (3, 3), 1, 0, 4),
         ((0, 2, 9, 9), (5, 5), 1, None, 1),
+        ((1, 9, 40, 37), (51, 3), 1, None, 1),
+        ((2, 3, 14, 14), (31, 31), 1, None, 1),
+        ((1, 2, 25, 30), (7, 13), 2, None, (2, 3)),
+        ((2, 2, 30, 31), (5, 7), (3, 2), (7, 9), (2, 4)),
+        ((1, 2, 6, 7), (1, 3), (2, 1), (2, 5), 1),
     ],
 )
-def test_equals_conv2d(shape, kernel, stride, padding, dilation):
+def test_equals_conv2d(backend, shape, kernel, stride, padding, dilation):
     x, weight, bias = tensors(shape, kernel)
     y = large_kernel_depthwise_conv2d(x, weight, bias, stride, padding, dilation)
     steps = dilation if isinstance(dilation, tuple) else (dilation, dilation)
@@ -35,9 +40,12 @@ def test_equals_conv2d(shape, kernel, stride, padding, dilation):
     torch.testing.assert_close(y, want)
     if padding is None and stride == 1:
         assert y.shape == x.shape
+    grad = torch.randn_like(y)
+    for mine, exact in zip(*(torch.autograd.grad(z, (x, weight, bias), grad) for z in (y, want)), strict=True):
+        torch.testing.assert_close(mine, exact)
 
 
-def test_is_its_definition():
+def test_is_its_definition(backend):
     x, weight, bias = tensors((1, 2, 6, 5), (3, 5))
     y = large_kernel_depthwise_conv2d(x, weight, bias, stride=2, dilation=(2, 1))
     padded = F.pad(x, (2, 2, 2, 2))
@@ -47,20 +55,47 @@ def test_is_its_definition():
             torch.testing.assert_close(y[0, :, i, j], (window * weight[:, 0]).sum((1, 2)) + bias)
 
 
-def test_gradients():
+def test_gradients(backend):
     x, weight, bias = tensors((1, 2, 5, 6), (3, 7))
     assert torch.autograd.gradcheck(large_kernel_depthwise_conv2d, (x, weight, bias))
 
 
+def test_gradients_of_some(backend):
+    x, weight, bias = (t.detach() for t in tensors((2, 3, 8, 9), (5, 3)))
+    for chosen in range(3):
+        inputs = [x.clone(), weight.clone(), bias.clone()]
+        inputs[chosen].requires_grad_()
+        got, want = (
+            torch.autograd.grad(y.square().sum(), inputs[chosen])[0]
+            for y in (
+                large_kernel_depthwise_conv2d(*inputs, stride=2),
+                F.conv2d(*inputs, 2, (2, 1), groups=3),
+            )
+        )
+        torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_opcheck(dtype):
+    x, weight, bias = tensors((2, 3, 8, 9), (5, 3), dtype)
+    op = torch.ops.foveal.large_kernel_depthwise_conv2d.default
+    for given in (x, x.detach().to(memory_format=torch.channels_last)):
+        torch.library.opcheck(op, (given, weight, bias, [2, 1], [2, 1], [1, 1], None))
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_layouts_and_slices(layout):
+def test_layouts_and_slices(backend, layout):
     x, weight, _ = tensors((2, 6, 8, 9), (5, 5))
     sliced = x.to(memory_format=layout)[:, 1:4]
     got = large_kernel_depthwise_conv2d(sliced, weight[1:4])
     torch.testing.assert_close(got, large_kernel_depthwise_conv2d(x, weight)[:, 1:4])
+    whole = x.detach().to(memory_format=layout)
+    y = large_kernel_depthwise_conv2d(whole, weight)
+    assert y.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(y, F.conv2d(x, weight, None, 1, 2, groups=6))
 
 
-def test_autocast_and_bfloat16():
+def test_autocast_and_bfloat16(backend):
     x, weight, bias = tensors((1, 3, 8, 8), (5, 5), torch.float32)
     want = large_kernel_depthwise_conv2d(x, weight, bias)
     with torch.autocast("cpu", torch.bfloat16):
@@ -70,7 +105,7 @@ def test_autocast_and_bfloat16():
     torch.testing.assert_close(low.float(), want, rtol=0.05, atol=0.1)
 
 
-def test_the_layer_is_a_depthwise_conv2d():
+def test_the_layer_is_a_depthwise_conv2d(backend):
     layer = LargeKernelDepthwiseConv2d(4, (7, 5), dilation=2)
     plain = torch.nn.Conv2d(4, 4, (7, 5), padding=(6, 4), dilation=2, groups=4)
     plain.load_state_dict(layer.state_dict())
