@@ -169,7 +169,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     "optimizer wrapper constructor", mm.OPTIM_WRAPPER_CONSTRUCTORS, ("foveal.engine",)
 )
 OPTIMIZERS = Registry("optimizer", mm.OPTIMIZERS)
-PARAM_SCHEDULERS = Registry("parameter scheduler", mm.PARAM_SCHEDULERS)
+PARAM_SCHEDULERS = Registry("parameter scheduler", mm.PARAM_SCHEDULERS, ("foveal.engine",))
 WEIGHT_INITIALIZERS = Registry("weight initializer", mm.WEIGHT_INITIALIZERS, ("foveal.zoo",))
 LOG_PROCESSORS = Registry("log processor", mm.LOG_PROCESSORS)
 EVALUATORS = Registry("evaluator", mm.EVALUATOR)

@@ -10,6 +10,7 @@ from foveal.engine.num_class_check_hook import NumClassCheckHook
 from foveal.engine.prediction_writer import PredictionWriterHook
 from foveal.engine.progress_hook import ProgressHook
 from foveal.engine.progressive_patch_hook import ProgressivePatchHook
+from foveal.engine.quadratic_warmup import QuadraticWarmupLR
 from foveal.engine.runner import Runner
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "PredictionWriterHook",
     "ProgressHook",
     "ProgressivePatchHook",
+    "QuadraticWarmupLR",
     "Runner",
 ]

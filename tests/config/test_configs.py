@@ -1,5 +1,6 @@
 """Every config: its words are known, its model computes and learns, and its optimiser has all of its parameters."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ def trains(path):
 
 
 TRAINING = [path for path in CONFIGS if trains(path)]
+# larger forms of networks that are here in small
+LARGE = re.compile(r"/(rtmdet|yolox)_[mlx]_")
+
+
+def quick(paths):
+    return [pytest.param(path, marks=[pytest.mark.slow] if LARGE.search(path) else []) for path in paths]
 
 
 def read(path):
@@ -47,12 +54,15 @@ def tensors(value):
 def samples(config):
     """Truth for two images of any task."""
     boxes = InstanceData(bboxes=torch.tensor([[4.0, 6.0, 50.0, 60.0], [20, 10, 44, 30]]), labels=torch.tensor([3, 0]))
+    boxes.masks = torch.zeros(2, SIDE, SIDE, dtype=torch.bool)
+    for mask, (x1, y1, x2, y2) in zip(boxes.masks, boxes.bboxes.int().tolist(), strict=True):
+        mask[y1:y2, x1:x2] = True
     truth = {"gt_instances": boxes, "gt_sem_seg": PixelData(data=torch.randint(0, 150, (1, SIDE, SIDE)))}
     shapes = dict.fromkeys(("img_shape", "ori_shape", "pad_shape", "batch_input_shape"), (SIDE, SIDE))
     return [DataSample(**truth, metainfo={**shapes, "scale_factor": (1.0, 1.0), "img_id": i}) for i in range(2)]
 
 
-@pytest.mark.parametrize("path", CONFIGS)
+@pytest.mark.parametrize("path", quick(CONFIGS))
 def test_model_computes(path):
     with torch.device("meta"):
         model = MODELS.build(read(path).model).eval()
@@ -60,7 +70,7 @@ def test_model_computes(path):
     assert {x.device.type for x in tensors(outputs)} == {"meta"}
 
 
-@pytest.mark.parametrize("path", TRAINING)
+@pytest.mark.parametrize("path", quick(TRAINING))
 def test_optimiser_has_every_parameter_once(path):
     config = read(path)
     with torch.device("meta"):
@@ -73,7 +83,7 @@ def test_optimiser_has_every_parameter_once(path):
     assert max(group["lr"] for group in groups) <= 10 * config.optim_wrapper.optimizer.lr
 
 
-@pytest.mark.parametrize("path", TRAINING)
+@pytest.mark.parametrize("path", quick(TRAINING))
 def test_model_learns(path):
     config = read(path)
     model = revert_sync_batchnorm(MODELS.build(config.model)).train()  # as the runner does on one device
