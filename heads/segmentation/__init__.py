@@ -1,7 +1,22 @@
 """Segmentation: heads that label pixels."""
 
+from foveal.heads.segmentation.aspp_head import ASPPHead, DepthwiseSeparableASPPHead
 from foveal.heads.segmentation.decode_head import DecodeHead
 from foveal.heads.segmentation.fcn_head import FCNHead
+from foveal.heads.segmentation.fpn_head import FPNHead
+from foveal.heads.segmentation.lraspp_head import LRASPPHead
+from foveal.heads.segmentation.psp_head import PSPHead
+from foveal.heads.segmentation.segformer_head import SegformerHead
 from foveal.heads.segmentation.uper_head import UPerHead
 
-__all__ = ["DecodeHead", "FCNHead", "UPerHead"]
+__all__ = [
+    "ASPPHead",
+    "DecodeHead",
+    "DepthwiseSeparableASPPHead",
+    "FCNHead",
+    "FPNHead",
+    "LRASPPHead",
+    "PSPHead",
+    "SegformerHead",
+    "UPerHead",
+]

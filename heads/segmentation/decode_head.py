@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from foveal.errors import ConfigError, DataError
 from foveal.heads.losses.accuracy import accuracy
 from foveal.heads.losses.cross_entropy import CrossEntropyLoss
-from foveal.registry import MODELS
+from foveal.registry import MODELS, TASK_UTILS
 from foveal.structures import DataSample
 
 Options = dict[str, Any]
@@ -52,6 +52,7 @@ class DecodeHead(BaseModule):
             apart, None takes a single one.
         loss_decode: Config of the loss, or several; equal ``loss_name`` s are added up.
         ignore_index: Label that is not learnt.
+        sampler: Config of what weighs the pixels of a batch, such as `OHEMPixelSampler`. None: all count alike.
         align_corners: As in ``torch.nn.functional.interpolate``.
         init_cfg: mmengine's initialisation.
 
@@ -77,6 +78,7 @@ class DecodeHead(BaseModule):
         input_transform: str | None = None,
         loss_decode: Options | Sequence[Options] = _CROSS_ENTROPY,
         ignore_index: int = 255,
+        sampler: Options | None = None,
         align_corners: bool = False,
         init_cfg: Options | list[Options] | None = _INIT,
     ) -> None:
@@ -91,12 +93,14 @@ class DecodeHead(BaseModule):
         self.conv_cfg = conv_cfg
         self.norm_cfg = norm_cfg
         self.act_cfg = act_cfg
+        self.kinds: Options = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg, "act_cfg": act_cfg}
         self.ignore_index = ignore_index
         self.align_corners = align_corners
         several = isinstance(loss_decode, list | tuple)
         losses: list[Any] = [MODELS.build(cfg) for cfg in (loss_decode if several else [loss_decode])]
         self._check_outputs(losses)
         self.loss_decode: Any = nn.ModuleList(losses) if several else losses[0]
+        self.sampler: Any = None if sampler is None else TASK_UTILS.build(sampler)
         self.dropout = nn.Dropout2d(dropout_ratio)
         self.conv_seg = nn.Conv2d(channels, self.out_channels, 1)
 
@@ -164,10 +168,12 @@ class DecodeHead(BaseModule):
         labels = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in data_samples]).long()
         logits = resize(seg_logits, labels.shape[-2:], self.align_corners)
         several = isinstance(self.loss_decode, nn.ModuleList)
+        criteria = self.loss_decode if several else [self.loss_decode]
         losses: dict[str, Tensor] = {}
         try:
-            for criterion in self.loss_decode if several else [self.loss_decode]:
-                value = criterion(logits, labels, ignore_index=self.ignore_index)
+            weight = None if self.sampler is None else self.sampler.sample(logits, labels, criteria, self.ignore_index)
+            for criterion in criteria:
+                value = criterion(logits, labels, weight=weight, ignore_index=self.ignore_index)
                 losses[criterion.loss_name] = losses.get(criterion.loss_name, 0) + value
         except IndexError as error:
             raise DataError(self._wrong_label(labels, data_samples)) from error

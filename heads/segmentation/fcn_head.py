@@ -49,7 +49,7 @@ class FCNHead(DecodeHead):
         super().__init__(in_channels, channels, num_classes=num_classes, **options)
         if num_convs == 0 and self.in_channels != channels:
             raise ConfigError(f"FCNHead without convs needs channels={self.in_channels}, got {channels}")
-        kinds = {"conv_cfg": self.conv_cfg, "norm_cfg": self.norm_cfg, "act_cfg": self.act_cfg}
+        kinds = self.kinds
         padding = kernel_size // 2
         widths = [self.in_channels] + [channels] * num_convs
         self.convs = nn.Sequential(

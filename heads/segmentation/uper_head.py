@@ -10,32 +10,8 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from foveal.heads.segmentation.decode_head import DecodeHead, resize
+from foveal.heads.segmentation.psp_head import PPM
 from foveal.registry import MODELS
-
-
-class PPM(nn.ModuleList):
-    """Pyramid pooling module of PSPNet (Zhao et al., CVPR 2017, arXiv:1612.01105).
-
-    Args:
-        pool_scales: Side, in cells, of each pooled map.
-        in_channels: Channels of the input.
-        channels: Channels of each result.
-        align_corners: As in ``torch.nn.functional.interpolate``.
-        kinds: ``conv_cfg``, ``norm_cfg``, ``act_cfg`` of the 1x1 convolutions.
-    """
-
-    def __init__(
-        self, pool_scales: Sequence[int], in_channels: int, channels: int, align_corners: bool, kinds: dict[str, Any]
-    ) -> None:
-        super().__init__(
-            nn.Sequential(nn.AdaptiveAvgPool2d(scale), ConvModule(in_channels, channels, 1, **kinds))
-            for scale in pool_scales
-        )
-        self.align_corners = align_corners
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Return ``x`` [N, C, h, w] and, of its size, one map [N, channels, h, w] for each scale."""
-        return [x] + [resize(pool(x), x.shape[-2:], self.align_corners) for pool in self]
 
 
 @MODELS.register_module()
@@ -75,7 +51,7 @@ class UPerHead(DecodeHead):
             input_transform="multiple_select",
             **options,
         )
-        kinds = {"conv_cfg": self.conv_cfg, "norm_cfg": self.norm_cfg, "act_cfg": self.act_cfg}
+        kinds = self.kinds
         *finer, coarsest = in_channels
         self.psp_modules = PPM(pool_scales, coarsest, channels, self.align_corners, kinds)
         self.bottleneck = ConvModule(coarsest + len(pool_scales) * channels, channels, 3, padding=1, **kinds)

@@ -10,7 +10,17 @@ from mmengine.structures import PixelData
 from foveal.registry import MODELS
 from foveal.structures import DataSample
 
-NAMES = ("fcn_r50-d8_4xb4-160k_ade20k-512x512", "upernet_r50_4xb4-160k_ade20k-512x512")
+NAMES = (
+    "deeplabv3plus_r50-d8_4xb4-160k_ade20k-512x512",
+    "fcn_r50-d8_4xb4-160k_ade20k-512x512",
+    "fpn_r50_4xb4-160k_ade20k-512x512",
+    "mobilenet-v2-d8_deeplabv3_4xb4-160k_ade20k-512x512",
+    "mobilenet-v3-d8_lraspp_4xb4-320k_cityscapes-512x1024",
+    "pspnet_r50-d8_4xb4-160k_ade20k-512x512",
+    "segformer_mit-b0_8xb2-160k_ade20k-512x512",
+    "segformer_mit-b2_8xb2-160k_ade20k-512x512",
+    "upernet_r50_4xb4-160k_ade20k-512x512",
+)
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -51,7 +61,9 @@ def model(spec, state):
 def outputs(model, x, data_sample):
     with torch.no_grad():
         feats = model.extract_feat(x)
-        out = {"seg_logits": model(x), "aux_logits": model.auxiliary_head(feats)}
+        out = {"seg_logits": model(x)}
+        if model.auxiliary_head is not None:
+            out["aux_logits"] = model.auxiliary_head(feats)
         predicted = model(x, [copy.deepcopy(data_sample)], mode="predict")[0]
     out["predict.seg_logits"] = predicted.seg_logits.data
     out["predict.sem_seg"] = predicted.pred_sem_seg.data

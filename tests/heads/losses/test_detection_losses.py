@@ -170,8 +170,6 @@ def test_dice_by_hand():
         DiceLoss(activate=False, reduction="none")(logits.sigmoid(), logits > 0),
     )
     assert DiceLoss()(torch.zeros(0, 4, 4, requires_grad=True), torch.zeros(0, 4, 4)) == 0
-    with pytest.raises(ValueError, match="use_sigmoid"):
-        DiceLoss(use_sigmoid=False)
 
 
 def test_gaussian_focal_by_the_formula():
