@@ -13,6 +13,7 @@ from foveal.backbones.hornet import HorNet
 from foveal.backbones.inceptionnext import InceptionNeXt, InceptionNeXtTail
 from foveal.backbones.mit import MixVisionTransformer
 from foveal.backbones.mobilenet_v2 import MobileNetV2
+from foveal.backbones.mobilenet_v3 import MobileNetV3
 from foveal.backbones.nat import NAT, NATTail
 from foveal.backbones.resnet import ResNet, ResNetV1c, ResNetV1d
 from foveal.backbones.shvit import SHViT, SHViTTail
@@ -41,6 +42,7 @@ __all__ = [
     "InceptionNeXtTail",
     "MixVisionTransformer",
     "MobileNetV2",
+    "MobileNetV3",
     "NATTail",
     "ResNet",
     "ResNetV1c",

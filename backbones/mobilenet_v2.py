@@ -24,6 +24,7 @@ from foveal.backbones.contract import (
     round_channels,
     run,
 )
+from foveal.errors import ConfigError
 from foveal.layers import DropPath
 from foveal.registry import MODELS
 
@@ -42,19 +43,28 @@ class InvertedResidual(nn.Module):
         in_channels: Channels that come in.
         out_channels: Channels that go out.
         stride: Of the depthwise convolution.
+        dilation: Of the depthwise convolution.
         expand_ratio: Of the inner width to ``in_channels``; 1: there is no first convolution.
         drop_path: Probability of dropping the branch of a residual path.
         layers: ``conv_cfg``, ``norm_cfg`` and ``act_cfg``.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, expand_ratio: int, drop_path: float, layers: Config
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        dilation: int,
+        expand_ratio: int,
+        drop_path: float,
+        layers: Config,
     ) -> None:
         super().__init__()
         inner = in_channels * expand_ratio
         self.residual = stride == 1 and in_channels == out_channels
         self.expand_conv = ConvModule(in_channels, inner, 1, **layers) if expand_ratio != 1 else None
-        self.depthwise_conv = ConvModule(inner, inner, 3, stride=stride, padding=1, groups=inner, **layers)
+        spread = {"stride": stride, "padding": dilation, "dilation": dilation}
+        self.depthwise_conv = ConvModule(inner, inner, 3, groups=inner, **spread, **layers)
         self.linear_conv = ConvModule(inner, out_channels, 1, **{**layers, "act_cfg": None})
         self.drop_path = DropPath(drop_path)
 
@@ -67,10 +77,13 @@ class InvertedResidual(nn.Module):
 
 @MODELS.register_module()
 class MobileNetV2(BaseModule):
-    """MobileNetV2 with mmdet's arguments.
+    """MobileNetV2 with mmdet's and mmseg's arguments.
 
     Args:
         widen_factor: Multiplies the channels, which are then rounded to multiples of 8.
+        strides: First stride of each stage, mmseg's. None: those of the paper.
+        dilations: Of each stage's first block, mmseg's. A network with ``strides`` or ``dilations`` is mmseg's, which
+            ends with stage 6 and has no last convolution.
         in_channels: Channels of the images.
         out_indices: Stages whose maps are returned, rising, 0 to 7; 7 is the last 1x1 convolution.
         drop_path_rate: Of the last block; the blocks before it have less, evenly.
@@ -87,12 +100,15 @@ class MobileNetV2(BaseModule):
         out_strides: Pixels of the image to one of each map.
 
     Raises:
-        ConfigError: If ``out_indices`` or ``frozen_stages`` names what is not there.
+        ConfigError: If ``out_indices`` or ``frozen_stages`` names what is not there, or strides and dilations are not
+            one a stage.
     """
 
     def __init__(
         self,
         widen_factor: float = 1.0,
+        strides: Sequence[int] | None = None,
+        dilations: Sequence[int] | None = None,
         in_channels: int = 3,
         out_indices: Sequence[int] = (1, 2, 4, 7),
         drop_path_rate: float = 0.0,
@@ -110,7 +126,12 @@ class MobileNetV2(BaseModule):
         ]
         super().__init__(init_cfg or kaiming)
         self.in_channels = in_channels
-        self.out_indices = check_out_indices(out_indices, len(STAGES) + 1, "MobileNetV2")
+        for_pixels = strides is not None or dilations is not None
+        self.out_indices = check_out_indices(out_indices, len(STAGES) + (not for_pixels), "MobileNetV2")
+        steps = [stride for *_, stride in STAGES] if strides is None else strides
+        spreads = [1] * len(STAGES) if dilations is None else dilations
+        if not len(steps) == len(spreads) == len(STAGES):
+            raise ConfigError(f"MobileNetV2 has {len(STAGES)} stages, got strides={strides} and dilations={dilations}")
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
@@ -118,22 +139,23 @@ class MobileNetV2(BaseModule):
         layers: Config = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg, "act_cfg": act_cfg}
         channels, total = round_channels(32 * widen_factor), 2
         self.conv1 = ConvModule(in_channels, channels, 3, stride=2, padding=1, **layers)
-        widths, strides = [], []
+        widths, sizes = [], []
         rates = drop_path_rates(drop_path_rate, [depth for _, _, depth, _ in STAGES])
-        for i, (expansion, width, _, stride) in enumerate(STAGES):
+        for i, (expansion, width, *_) in enumerate(STAGES):
             width = round_channels(width * widen_factor)
             blocks = []
             for j, rate in enumerate(rates[i]):
-                blocks.append(InvertedResidual(channels, width, 1 if j else stride, expansion, rate, layers))
+                stride, dilation = (1, 1) if j else (steps[i], spreads[i])
+                blocks.append(InvertedResidual(channels, width, stride, dilation, expansion, rate, layers))
                 channels = width
             self.add_module(f"layer{i + 1}", nn.Sequential(*blocks))
-            total *= stride
+            total *= steps[i]
             widths.append(width)
-            strides.append(total)
+            sizes.append(total)
         last = int(1280 * max(widen_factor, 1.0))
-        self.conv2 = ConvModule(channels, last, 1, **layers)
+        self.conv2: Any = None if for_pixels else ConvModule(channels, last, 1, **layers)
         self.out_channels = tuple([*widths, last][i] for i in self.out_indices)
-        self.out_strides = tuple([*strides, total][i] for i in self.out_indices)
+        self.out_strides = tuple([*sizes, total][i] for i in self.out_indices)
         self.train()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -96,18 +96,14 @@ class DepthwiseSeparableASPPHead(ASPPHead):
         if c1_in_channels == 0 and c1_channels != 0:
             raise ConfigError(f"{type(self).__name__} without c1_in_channels needs c1_channels=0, got {c1_channels}")
         self.c1_bottleneck = ConvModule(c1_in_channels, c1_channels, 1, **self.kinds) if c1_in_channels else None
-        self.sep_bottleneck = nn.Sequential(
-            self._separable(channels + c1_channels, 1), self._separable(channels, 1)
-        )
+        self.sep_bottleneck = nn.Sequential(self._separable(channels + c1_channels, 1), self._separable(channels, 1))
 
     def _branch(self, dilation: int) -> nn.Module:
         return super()._branch(1) if dilation == 1 else self._separable(self.in_channels, dilation)
 
     def _separable(self, in_channels: int, dilation: int) -> nn.Module:
         kinds = {"norm_cfg": self.norm_cfg, "act_cfg": self.act_cfg}
-        return DepthwiseSeparableConvModule(
-            in_channels, self.channels, 3, padding=dilation, dilation=dilation, **kinds
-        )
+        return DepthwiseSeparableConvModule(in_channels, self.channels, 3, padding=dilation, dilation=dilation, **kinds)
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
         """Return logits [N, K, H_0, W_0] at the size of the first of ``feats``."""

@@ -46,6 +46,7 @@ FAMILIES = {
         "arch": {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32), "band_kernel_size": 5, "branch_ratio": 0.25}
     },
     "MobileNetV2": {"widen_factor": 0.25},
+    "MobileNetV3": {"arch": "small"},
     "MixVisionTransformer": {"embed_dims": 8, "num_layers": (1, 1, 2, 1), "num_heads": (1, 2, 3, 4)},
     "NAT": {
         "arch": {
@@ -255,7 +256,7 @@ def test_wrong_images_are_refused(name, shape, message):
 
 
 @family
-@pytest.mark.parametrize("kwargs", [{"out_indices": (9,)}, {"frozen_stages": 9}])
+@pytest.mark.parametrize("kwargs", [{"out_indices": (19,)}, {"frozen_stages": 19}])
 def test_levels_out_of_range_are_refused(name, kwargs):
     with pytest.raises(ValueError, match=r"9"):
         build(name, **kwargs)
