@@ -63,7 +63,7 @@ class InvertedResidual(nn.Module):
         inner = in_channels * expand_ratio
         self.residual = stride == 1 and in_channels == out_channels
         self.expand_conv = ConvModule(in_channels, inner, 1, **layers) if expand_ratio != 1 else None
-        spread = {"stride": stride, "padding": dilation, "dilation": dilation}
+        spread: Config = {"stride": stride, "padding": dilation, "dilation": dilation}
         self.depthwise_conv = ConvModule(inner, inner, 3, groups=inner, **spread, **layers)
         self.linear_conv = ConvModule(inner, out_channels, 1, **{**layers, "act_cfg": None})
         self.drop_path = DropPath(drop_path)

@@ -77,8 +77,9 @@ class LovaszLoss(nn.Module):
             A scalar; [N] for ``per_image`` with ``none``.
         """
         scores = cls_score.reshape(label.shape)[:, None] if self.binary else cls_score.softmax(1)
-        groups = zip(scores.split(1), label.split(1), strict=True) if self.per_image else [(scores, label)]
-        losses = torch.stack([self._of_group(*group, ignore_index) for group in groups])
+        step = 1 if self.per_image else len(label)
+        groups = zip(scores.split(step), label.split(step), strict=True)
+        losses = torch.stack([self._of_group(some, labels, ignore_index) for some, labels in groups])
         if not self.per_image:
             return self.loss_weight * losses[0]
         return self.loss_weight * reduce_loss(losses, None, reduction_override or self.reduction, avg_factor)

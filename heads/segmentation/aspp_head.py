@@ -1,4 +1,4 @@
-"""ASPPHead and DepthwiseSeparableASPPHead: DeepLabv3 (arXiv:1706.05587) and v3+ (Chen et al., ECCV 2018, arXiv:1802.02611)."""
+"""ASPPHead and DepthwiseSeparableASPPHead: DeepLabv3 and v3+ (Chen et al., arXiv:1706.05587, arXiv:1802.02611)."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class DepthwiseSeparableASPPHead(ASPPHead):
         return super()._branch(1) if dilation == 1 else self._separable(self.in_channels, dilation)
 
     def _separable(self, in_channels: int, dilation: int) -> nn.Module:
-        kinds = {"norm_cfg": self.norm_cfg, "act_cfg": self.act_cfg}
+        kinds: dict[str, Any] = {"norm_cfg": self.norm_cfg, "act_cfg": self.act_cfg}
         return DepthwiseSeparableConvModule(in_channels, self.channels, 3, padding=dilation, dilation=dilation, **kinds)
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:

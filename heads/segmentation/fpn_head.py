@@ -45,7 +45,7 @@ class FPNHead(DecodeHead):
         **options: Any,
     ) -> None:
         index = list(range(len(in_channels)) if in_index is None else in_index)
-        several = {"in_index": index, "input_transform": "multiple_select"}
+        several: dict[str, Any] = {"in_index": index, "input_transform": "multiple_select"}
         super().__init__(in_channels, channels, num_classes=num_classes, **several, **options)
         if len(feature_strides) != len(in_channels) or min(feature_strides) != feature_strides[0]:
             raise ConfigError(

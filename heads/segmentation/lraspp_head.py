@@ -60,14 +60,14 @@ class LRASPPHead(DecodeHead):
         **options: Any,
     ) -> None:
         index = list(range(len(in_channels)) if in_index is None else in_index)
-        several = {"in_index": index, "input_transform": input_transform}
+        several: dict[str, Any] = {"in_index": index, "input_transform": input_transform}
         super().__init__(in_channels, channels, num_classes=num_classes, **several, **options)
         if input_transform != "multiple_select" or len(branch_channels) != len(in_channels) - 1:
             raise ConfigError(
                 "LRASPPHead needs input_transform='multiple_select' and branch_channels for all maps but the last: "
                 f"got {input_transform!r}, {len(branch_channels)} of them and {len(in_channels)} maps"
             )
-        kinds = {"norm_cfg": self.norm_cfg, "act_cfg": self.act_cfg, "bias": False}
+        kinds: dict[str, Any] = {"norm_cfg": self.norm_cfg, "act_cfg": self.act_cfg, "bias": False}
         self.convs = nn.Sequential()
         self.conv_ups = nn.Sequential()
         for i, (width, branch) in enumerate(zip(in_channels[:-1], branch_channels, strict=True)):

@@ -43,12 +43,12 @@ class SegformerHead(DecodeHead):
         **options: Any,
     ) -> None:
         index = list(range(len(in_channels)) if in_index is None else in_index)
-        several = {"in_index": index, "input_transform": "multiple_select"}
+        several: dict[str, Any] = {"in_index": index, "input_transform": "multiple_select"}
         super().__init__(in_channels, channels, num_classes=num_classes, **several, **options)
         self.interpolation: dict[str, Any] = {"mode": interpolate_mode}
         if interpolate_mode in ("bilinear", "bicubic"):
             self.interpolation["align_corners"] = self.align_corners
-        kinds = {"norm_cfg": self.norm_cfg, "act_cfg": self.act_cfg}
+        kinds: dict[str, Any] = {"norm_cfg": self.norm_cfg, "act_cfg": self.act_cfg}
         self.convs = nn.ModuleList(ConvModule(c, channels, 1, **kinds) for c in in_channels)
         self.fusion_conv = ConvModule(len(in_channels) * channels, channels, 1, norm_cfg=self.norm_cfg)
 

@@ -20,6 +20,7 @@ NAMES = (
 LONG = (
     "deeplabv3_r50-d8_4xb4-160k_ade20k-512x512",
     "deeplabv3plus_r50-d8_4xb4-160k_ade20k-512x512",
+    "mobilenet-v2-d8_deeplabv3_4xb4-160k_ade20k-512x512",
     "pspnet_r50-d8_4xb4-160k_ade20k-512x512",
 )
 
