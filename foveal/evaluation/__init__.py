@@ -4,7 +4,9 @@ from foveal.evaluation.accuracy import Accuracy
 from foveal.evaluation.coco_dump import detections_to_json
 from foveal.evaluation.coco_eval import evaluate_coco
 from foveal.evaluation.coco_metric import CocoMetric
+from foveal.evaluation.coco_panoptic_metric import CocoPanopticMetric
 from foveal.evaluation.iou_metric import IoUMetric
+from foveal.evaluation.panoptic import Segment, panoptic_counts, panoptic_scores
 from foveal.evaluation.psnr_ssim import PSNR, SSIM, psnr, rgb_to_y, ssim
 
 __all__ = [
@@ -12,9 +14,13 @@ __all__ = [
     "SSIM",
     "Accuracy",
     "CocoMetric",
+    "CocoPanopticMetric",
     "IoUMetric",
+    "Segment",
     "detections_to_json",
     "evaluate_coco",
+    "panoptic_counts",
+    "panoptic_scores",
     "psnr",
     "rgb_to_y",
     "ssim",
