@@ -119,7 +119,7 @@ class CocoPanopticMetric(BaseMetric):
             logger.info(f"{len(results)} panoptic maps written to {path} and the folder beside it")
         if self.format_only:
             return {}
-        qualities = panoptic_scores(np.sum([counts for counts, _ in results], axis=0))
+        qualities = panoptic_scores(np.sum([counts for counts, _ in results if counts is not None], axis=0))
         things = {category["id"] for category in self.categories if category["isthing"]}
         is_thing = np.array([cat_id in things for cat_id in self.cat_ids])
         groups = {"": np.ones_like(is_thing), "_th": is_thing, "_st": ~is_thing}

@@ -20,7 +20,7 @@ NAMES = (
 LONG = (
     "deeplabv3_r50-d8_4xb4-160k_ade20k-512x512",
     "deeplabv3plus_r50-d8_4xb4-160k_ade20k-512x512",
-    "mobilenet-v2-d8_deeplabv3_4xb4-160k_ade20k-512x512",
+    "mobilenet-v3-d8_lraspp_4xb4-320k_cityscapes-512x1024",
     "pspnet_r50-d8_4xb4-160k_ade20k-512x512",
 )
 
