@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 # Bytes of a chunk of columns, measured: see benchmarks/results.
-CHUNK = 1 << 20
+CHUNK = 4 << 20
 
 
 class Kernels(NamedTuple):
