@@ -40,7 +40,7 @@ def large_kernel_depthwise_conv2d(
         backend: ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest that can.
 
     Returns:
-        [N, C, H', W'], in x's memory format; H' = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1, W' likewise.
+        [N, C, H', W'], in x's memory format; H' = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1, W' too.
 
     Raises:
         ValueError: If an argument is out of range or its shape, type or device does not fit the others'.
