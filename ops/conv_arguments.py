@@ -86,3 +86,9 @@ def check_fit(x: Tensor, kernel: Sequence[int], padding: Pair, dilation: Pair) -
                 f"the kernel must fit: on {axis} it covers {covered} pixels, and x {list(x.shape)} with padding {pad} "
                 f"has {length + 2 * pad}"
             )
+
+
+def memory_format_of(x: Tensor) -> torch.memory_format:
+    """Return channels_last only where the image is so and in no other order."""
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from foveal.ops.conv_arguments import check_fit, check_image, check_parameters, per_axis
+from foveal.ops.dispatch import in_pytorch
+from foveal.ops.im2win_conv2d.operator import NAME, convolve
 from foveal.ops.im2win_conv2d.reference import im2win_conv2d_reference
 
 
@@ -16,6 +19,7 @@ def im2win_conv2d(
     bias: Tensor | None = None,
     stride: int | Sequence[int] = 1,
     padding: int | Sequence[int] = 0,
+    backend: str | None = None,
 ) -> Tensor:
     """Convolve in window order: ``F.conv2d`` with dilation and groups of 1, in less memory than im2col.
 
@@ -27,6 +31,7 @@ def im2win_conv2d(
         bias: [C'] or None.
         stride: At least 1; one number, or one for H and one for W. So is the next.
         padding: Zeros on each side, at least 0.
+        backend: ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest that can.
 
     Returns:
         [N, C', H', W'] with H' = (H + 2 * padding - kh) // stride + 1, and W' likewise.
@@ -42,4 +47,9 @@ def im2win_conv2d(
     strides = per_axis("stride", stride, 1)
     pads = per_axis("padding", padding, 0)
     check_fit(x, weight.shape[2:], pads, (1, 1))
-    return im2win_conv2d_reference(x, weight, bias, strides, pads)
+    if in_pytorch(NAME, x, backend):
+        return im2win_conv2d_reference(x, weight, bias, strides, pads)
+    if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    return convolve(x, weight, bias, list(strides), list(pads), backend)

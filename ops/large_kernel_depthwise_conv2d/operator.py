@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foveal.ops.conv_arguments import memory_format_of
 from foveal.ops.dispatch import choose, cpp_why_not, register
 from foveal.ops.large_kernel_depthwise_conv2d.reference import large_kernel_depthwise_conv2d_reference
 
@@ -28,7 +29,7 @@ def compute(
     if choose(NAME, x, backend) == "reference":
         pairs = ((numbers[0], numbers[1]) for numbers in (stride, padding, dilation))
         y = large_kernel_depthwise_conv2d_reference(x, weight, bias, *pairs)
-        return y.contiguous(memory_format=_format(x))
+        return y.contiguous(memory_format=memory_format_of(x))
     y = _new_output(x, weight, stride, padding, dilation)
     shift = x.new_empty(0) if bias is None else bias
     return _convolve(x, weight, shift, stride, dilation, padding, [1, 1], False, y)
@@ -62,7 +63,7 @@ def convolve_backward(
             grad, x, weight, None, stride, padding, dilation, False, [0, 0], x.shape[1], mask
         )
         return (
-            d_x.contiguous(memory_format=_format(x)) if wanted[0] else x.new_empty(0),
+            d_x.contiguous(memory_format=memory_format_of(x)) if wanted[0] else x.new_empty(0),
             d_weight.contiguous() if wanted[1] else x.new_empty(0),
         )
     nothing = x.new_empty(0)
@@ -70,7 +71,7 @@ def convolve_backward(
     if wanted[0]:
         # The turned kernel over gradients that stand a stride apart
         outer = [d * (k - 1) - p for d, k, p in zip(dilation, weight.shape[2:], padding, strict=True)]
-        d_x = torch.empty_like(x, memory_format=_format(x))
+        d_x = torch.empty_like(x, memory_format=memory_format_of(x))
         d_x = _convolve(grad, weight.flip(2, 3), nothing, [1, 1], dilation, outer, stride, False, d_x)
     if wanted[1]:
         # The gradient as a kernel: the taps of the weight are its places, a dilation apart, its own taps a stride apart
@@ -92,7 +93,7 @@ def _(
     wanted: list[bool],
 ) -> tuple[Tensor, Tensor]:
     return (
-        torch.empty_like(x, memory_format=_format(x)) if wanted[0] else x.new_empty(0),
+        torch.empty_like(x, memory_format=memory_format_of(x)) if wanted[0] else x.new_empty(0),
         torch.empty_like(weight, memory_format=torch.contiguous_format) if wanted[1] else x.new_empty(0),
     )
 
@@ -144,10 +145,4 @@ def _new_output(x: Tensor, weight: Tensor, stride: list[int], padding: list[int]
         (length + 2 * p - d * (k - 1) - 1) // s + 1
         for length, k, s, p, d in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
     ]
-    return torch.empty((*x.shape[:2], *sizes), dtype=x.dtype, device=x.device, memory_format=_format(x))
-
-
-def _format(x: Tensor) -> torch.memory_format:
-    """Channels innermost only where the input has them so and in no other order."""
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.channels_last if last else torch.contiguous_format
+    return torch.empty((*x.shape[:2], *sizes), dtype=x.dtype, device=x.device, memory_format=memory_format_of(x))

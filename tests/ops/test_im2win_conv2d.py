@@ -26,7 +26,7 @@ def tensors(shape, out, kernel, dtype=torch.float64, bias=True):
         ((0, 2, 9, 9), 4, (3, 3), 1, 0),
     ],
 )
-def test_equals_conv2d(shape, out, kernel, stride, padding, dtype):
+def test_equals_conv2d(backend, shape, out, kernel, stride, padding, dtype):
     x, weight, bias = tensors(shape, out, kernel, dtype)
     y = im2win_conv2d(x, weight, bias, stride, padding)
     assert y.dtype == dtype
@@ -46,19 +46,25 @@ def test_a_window_is_contiguous():
             assert window.permute(0, 3, 2, 1).equal(padded[:, :, 2 * i : 2 * i + 3, j : j + 2])
 
 
-def test_gradients():
+def test_gradients(backend):
     x, weight, bias = tensors((2, 2, 6, 5), 3, (3, 2))
     assert torch.autograd.gradcheck(lambda *t: im2win_conv2d(*t, stride=(2, 1), padding=1), (x, weight, bias))
 
 
+def test_opcheck():
+    x, weight, bias = tensors((2, 3, 8, 9), 5, (3, 2), torch.float32)
+    for given in (x, x.detach().to(memory_format=torch.channels_last)):
+        torch.library.opcheck(torch.ops.foveal.im2win_conv2d.default, (given, weight, bias, [2, 1], [1, 0], None))
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_layouts_and_slices(layout):
+def test_layouts_and_slices(backend, layout):
     x, weight, _ = tensors((2, 6, 8, 9), 4, (3, 3))
     sliced = x.to(memory_format=layout)[:, 1:4, ::2]
     torch.testing.assert_close(im2win_conv2d(sliced, weight[:, 1:4]), F.conv2d(sliced, weight[:, 1:4]))
 
 
-def test_autocast():
+def test_autocast(backend):
     x, weight, bias = tensors((1, 3, 8, 8), 4, (3, 3), torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         y = im2win_conv2d(x, weight.bfloat16(), bias)
@@ -67,7 +73,7 @@ def test_autocast():
     assert x.grad.dtype == torch.float32
 
 
-def test_the_layer_is_a_conv2d():
+def test_the_layer_is_a_conv2d(backend):
     layer = Im2winConv2d(3, 5, (3, 2), stride=2, padding=(1, 0))
     plain = torch.nn.Conv2d(3, 5, (3, 2), stride=2, padding=(1, 0))
     plain.load_state_dict(layer.state_dict())
