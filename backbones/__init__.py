@@ -17,6 +17,7 @@ from foveal.backbones.mobilenet_v3 import MobileNetV3
 from foveal.backbones.nat import NAT, NATTail
 from foveal.backbones.resnet import ResNet, ResNetV1c, ResNetV1d
 from foveal.backbones.shvit import SHViT, SHViTTail
+from foveal.backbones.strideformer import StrideFormer
 from foveal.backbones.swin import SwinTail, SwinTransformer
 from foveal.backbones.timm_backbone import TimmBackbone
 from foveal.backbones.transnext import TransNeXt, TransNeXtTail
@@ -49,6 +50,7 @@ __all__ = [
     "ResNetV1d",
     "SHViT",
     "SHViTTail",
+    "StrideFormer",
     "SwinTail",
     "SwinTransformer",
     "TimmBackbone",

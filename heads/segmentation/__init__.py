@@ -5,6 +5,7 @@ from foveal.heads.segmentation.decode_head import DecodeHead
 from foveal.heads.segmentation.fcn_head import FCNHead
 from foveal.heads.segmentation.fpn_head import FPNHead
 from foveal.heads.segmentation.lraspp_head import LRASPPHead
+from foveal.heads.segmentation.pp_mobileseg_head import PPMobileSegHead
 from foveal.heads.segmentation.psp_head import PSPHead
 from foveal.heads.segmentation.segformer_head import SegformerHead
 from foveal.heads.segmentation.uper_head import UPerHead
@@ -16,6 +17,7 @@ __all__ = [
     "FCNHead",
     "FPNHead",
     "LRASPPHead",
+    "PPMobileSegHead",
     "PSPHead",
     "SegformerHead",
     "UPerHead",

@@ -62,6 +62,22 @@ FAMILIES = {
     "ResNetV1c": {"depth": 18, "base_channels": 8},
     "ResNetV1d": {"depth": 18, "base_channels": 8},
     "SHViT": {"arch": {"depths": (1, 1, 1), "dims": (16, 24, 32), "partial_dims": (8, 8, 12)}},
+    "StrideFormer": {
+        "mobileV3_cfg": [
+            [[3, 16, 16, True, "ReLU", 2]],
+            [[3, 32, 16, True, "HSwish", 2]],
+            [[5, 32, 24, True, "HSwish", 2]],
+            [[3, 48, 32, True, "HSwish", 2]],
+        ],
+        "channels": [16, 16, 16, 24],
+        "embed_dims": [24, 32],
+        "key_dims": (8, 8),
+        "depths": (3, 3),
+        "num_heads": 2,
+        "inj_type": "AAMSx8",
+        "out_channels": 32,
+        "drop_path_rate": 0.0,
+    },
     "SwinTransformer": {"embed_dims": 8, "depths": (2, 1, 2, 1), "num_heads": (1, 2, 2, 4), "window_size": 5},
     "TimmBackbone": {"model_name": "convnext_atto"},
     "TransNeXt": {
@@ -83,7 +99,13 @@ FAMILIES = {
 }
 
 # parameters without effect on the maps of a batch: shifts that batch normalisation or a softmax takes away again
-IDLE = {"CvT": r"(attn\.proj_k|conv_proj_k\.bn)\.bias$", "EfficientViM": r"mixer\.A$", "SHViT": r"pre_norm\.bias$"}
+IDLE = {
+    "CvT": r"(attn\.proj_k|conv_proj_k\.bn)\.bias$",
+    "EfficientViM": r"mixer\.A$",
+    "SHViT": r"pre_norm\.bias$",
+    # of 64 pixels one is left, which can attend to nothing else
+    "StrideFormer": r"trans2\..*(to_[qk]\.bn\.bias|pos_embed|stride_conv\.bn\.bias)$",
+}
 
 family = pytest.mark.parametrize("name", FAMILIES)
 

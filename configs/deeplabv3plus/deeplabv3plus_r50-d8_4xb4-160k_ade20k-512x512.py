@@ -1,0 +1,19 @@
+"""DeepLabv3+ (arXiv:1802.02611) with ResNet-50 on ADE20K, 160k iterations.
+
+    python tools/train.py configs/deeplabv3plus/deeplabv3plus_r50-d8_4xb4-160k_ade20k-512x512.py --launcher pytorch
+
+Four GPUs, four images each. mmseg reports mIoU 43.95. Numbers: the config of this name of open-mmlab/mmsegmentation.
+"""
+
+_base_ = [
+    "../_base_/models/dilated_r50_ade20k.py",
+    "../_base_/datasets/ade20k_512x512.py",
+    "../_base_/schedules/sgd_160k.py",
+]
+
+model = dict(
+    decode_head=dict(
+        type="DepthwiseSeparableASPPHead", in_index=3, dilations=(1, 12, 24, 36), c1_in_channels=256, c1_channels=48
+    ),
+)
+train_dataloader = dict(batch_size=4)

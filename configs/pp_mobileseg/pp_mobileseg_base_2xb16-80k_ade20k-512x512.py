@@ -1,0 +1,44 @@
+"""PP-MobileSeg-Base on ADE20K, 80k iterations (arXiv:2304.05152).
+
+    python tools/train.py configs/pp_mobileseg/pp_mobileseg_base_2xb16-80k_ade20k-512x512.py --launcher pytorch
+
+Two GPUs, sixteen images each. Numbers of the model: projects/pp_mobileseg of open-mmlab/mmsegmentation. Score of this
+schedule: not measured.
+"""
+
+_base_ = ["../_base_/datasets/ade20k_512x512.py", "../_base_/schedules/sgd_160k.py"]
+
+model = dict(
+    type="EncoderDecoder",
+    data_preprocessor=dict(
+        type="SegDataPreProcessor",
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        size=(512, 512),
+        test_cfg=dict(size_divisor=32),
+    ),
+    backbone=dict(
+        type="StrideFormer",
+        mobileV3_cfg=[
+            [[3, 16, 16, True, "ReLU", 1], [3, 64, 32, False, "ReLU", 2], [3, 96, 32, False, "ReLU", 1]],
+            [[5, 128, 64, True, "HSwish", 2], [5, 240, 64, True, "HSwish", 1]],
+            [[5, 384, 128, True, "HSwish", 2], [5, 384, 128, True, "HSwish", 1]],
+            [[5, 768, 192, True, "HSwish", 2], [5, 768, 192, True, "HSwish", 1]],
+        ],
+        channels=[16, 32, 64, 128],
+        depths=[3, 3],
+        embed_dims=[128, 192],
+        num_heads=8,
+        inj_type="AAMSx8",
+        out_feat_chs=[64, 128, 192],
+        act_cfg=dict(type="ReLU6"),
+    ),
+    decode_head=dict(type="PPMobileSegHead", in_index=0, num_classes=150, dropout_ratio=0.1, use_dw=True),
+    test_cfg=dict(mode="whole"),
+)
+train_dataloader = dict(batch_size=16)
+train_cfg = dict(max_iters=80000, val_interval=8000)
+param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, by_epoch=False, begin=0, end=80000)]
