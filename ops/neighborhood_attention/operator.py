@@ -7,12 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foveal.ops.dispatch import choose, cpp_why_not, register
+from foveal.ops.dispatch import choose, cpp_why_not, register, triton_why_not
 from foveal.ops.neighborhood_attention.reference import neighborhood_attention_reference
 
 NAME = "neighborhood_attention"
 
-register(NAME, cpp=cpp_why_not(torch.float32, torch.float64, torch.bfloat16))
+register(
+    NAME,
+    triton=triton_why_not(torch.float32, torch.bfloat16, torch.float16),
+    cpp=cpp_why_not(torch.float32, torch.float64, torch.bfloat16),
+)
 
 
 @torch.library.custom_op("foveal::neighborhood_attention", mutates_args=())
@@ -27,13 +31,17 @@ def attend(
     backend: str | None,
 ) -> Tensor:
     """Compute `foveal.ops.neighborhood_attention` on two axes; gradients are registered below."""
-    if choose(NAME, q, backend) == "reference":
+    chosen = choose(NAME, q, backend)
+    if chosen == "reference" or q.numel() == 0:
         return neighborhood_attention_reference(q, k, v, _pair(kernel_size), _pair(dilation), rpb, scale).contiguous()
+    if chosen == "triton":
+        from foveal.ops.neighborhood_attention import triton  # an optional package
+
+        return triton.forward(q, k, v, rpb, kernel_size, dilation, scale)[0]
     kernels = torch.ops.foveal_cpp
     tensors = [_for_kernel(x) for x in (q, k, v, q.new_empty(0) if rpb is None else rpb)]
     out = torch.empty_like(tensors[0], memory_format=torch.contiguous_format)
-    if out.numel():
-        kernels.neighborhood_attention_forward(*tensors, *kernel_size, *dilation, scale, out)
+    kernels.neighborhood_attention_forward(*tensors, *kernel_size, *dilation, scale, out)
     return out.to(q.dtype)
 
 
@@ -55,15 +63,19 @@ def attend_backward(
     backend: str | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients for q, k, v and the bias, [0] without one."""
-    if choose(NAME, q, backend) == "reference":
+    chosen = choose(NAME, q, backend)
+    if chosen == "reference" or q.numel() == 0:
         return _reference_backward(grad, q, k, v, rpb, kernel_size, dilation, scale)
+    if chosen == "triton":
+        from foveal.ops.neighborhood_attention import triton  # an optional package
+
+        return triton.backward(grad, q, k, v, rpb, kernel_size, dilation, scale)
     tensors = [_for_kernel(x) for x in (grad, q, k, v, q.new_empty(0) if rpb is None else rpb)]
     grads = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in tensors[1:4]]
     groups = q.shape[0] * q.shape[3] * dilation[0] * dilation[1]
     sides = [2 * size - 1 for size in kernel_size]
     partial = grads[0].new_zeros((groups, *sides) if rpb is not None else 0)
-    if q.numel():
-        torch.ops.foveal_cpp.neighborhood_attention_backward(*tensors, *kernel_size, *dilation, scale, *grads, partial)
+    torch.ops.foveal_cpp.neighborhood_attention_backward(*tensors, *kernel_size, *dilation, scale, *grads, partial)
     if rpb is not None:
         partial = partial.view(q.shape[0], q.shape[3], -1, *sides).sum((0, 2))
     d_q, d_k, d_v, d_rpb = (x.to(q.dtype) for x in (*grads, partial))
