@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import triton
@@ -16,17 +15,17 @@ BLOCK = 16
 
 @triton.jit
 def _forward(
-    u: Any,
-    t: Any,
-    a: Any,
-    b: Any,
-    c: Any,
-    y: Any,
-    history: Any,
-    dim: Any,
-    length: Any,
-    per_group: Any,
-    states: Any,
+    u: tl.tensor,
+    t: tl.tensor,
+    a: tl.tensor,
+    b: tl.tensor,
+    c: tl.tensor,
+    y: tl.tensor,
+    history: tl.tensor,
+    dim: tl.tensor,
+    length: tl.tensor,
+    per_group: tl.tensor,
+    states: tl.tensor,
     KEEP: tl.constexpr,
     CHANNELS: tl.constexpr,
     STATES: tl.constexpr,
@@ -56,22 +55,22 @@ def _forward(
 
 @triton.jit
 def _backward(
-    d_y: Any,
-    u: Any,
-    t: Any,
-    a: Any,
-    b: Any,
-    c: Any,
-    history: Any,
-    d_u: Any,
-    d_t: Any,
-    d_a: Any,
-    d_b: Any,
-    d_c: Any,
-    dim: Any,
-    length: Any,
-    per_group: Any,
-    states: Any,
+    d_y: tl.tensor,
+    u: tl.tensor,
+    t: tl.tensor,
+    a: tl.tensor,
+    b: tl.tensor,
+    c: tl.tensor,
+    history: tl.tensor,
+    d_u: tl.tensor,
+    d_t: tl.tensor,
+    d_a: tl.tensor,
+    d_b: tl.tensor,
+    d_c: tl.tensor,
+    dim: tl.tensor,
+    length: tl.tensor,
+    per_group: tl.tensor,
+    states: tl.tensor,
     CHANNELS: tl.constexpr,
     STATES: tl.constexpr,
 ) -> None:
