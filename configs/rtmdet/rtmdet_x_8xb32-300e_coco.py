@@ -8,7 +8,7 @@ its averaged weights (EMA) and its last 20 epochs without Mosaic are hooks.
 
 _base_ = [
     "../_base_/models/rtmdet.py",
-    "../_base_/datasets/coco_detection.py",
+    "../_base_/datasets/coco_rtmdet_640.py",
     "../_base_/schedules/rtmdet_300e.py",
 ]
 
@@ -20,42 +20,3 @@ model = dict(
     neck=dict(out_channels=320, num_csp_blocks=4),
     bbox_head=dict(feat_channels=320, exp_on_reg=True),
 )
-train_dataloader = dict(
-    batch_size=32,
-    num_workers=10,
-    batch_sampler=None,
-    dataset=dict(
-        pipeline=[
-            dict(type="LoadImageFromFile"),
-            dict(type="LoadAnnotations", with_bbox=True),
-            dict(type="CachedMosaic", img_scale=(640, 640), pad_val=114.0),
-            dict(type="RandomResize", scale=(1280, 1280), ratio_range=(0.1, 2.0), keep_ratio=True),
-            dict(type="RandomCrop", crop_size=(640, 640)),
-            dict(type="YOLOXHSVRandomAug"),
-            dict(type="RandomFlip", prob=0.5),
-            dict(type="Pad", size=(640, 640), pad_val=dict(img=(114, 114, 114))),
-            dict(
-                type="CachedMixUp",
-                img_scale=(640, 640),
-                ratio_range=(1.0, 1.0),
-                pad_val=(114, 114, 114),
-                max_cached_images=20,
-            ),
-            dict(type="PackInputs"),
-        ]
-    ),
-)
-val_dataloader = dict(
-    batch_size=5,
-    num_workers=10,
-    dataset=dict(
-        pipeline=[
-            dict(type="LoadImageFromFile"),
-            dict(type="Resize", scale=(640, 640), keep_ratio=True),
-            dict(type="Pad", size=(640, 640), pad_val=dict(img=(114, 114, 114))),
-            dict(type="LoadAnnotations", with_bbox=True),
-            dict(type="PackInputs"),
-        ]
-    ),
-)
-test_dataloader = val_dataloader

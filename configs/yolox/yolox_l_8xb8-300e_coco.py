@@ -8,7 +8,7 @@ mmlab/mmdetection; its averaged weights (EMA) and its last 15 epochs without Mos
 
 _base_ = [
     "../_base_/models/yolox.py",
-    "../_base_/datasets/coco_detection.py",
+    "../_base_/datasets/coco_yolox_640.py",
     "../_base_/schedules/yolox_300e.py",
 ]
 
@@ -17,43 +17,3 @@ model = dict(
     neck=dict(out_channels=256, num_csp_blocks=3),
     bbox_head=dict(feat_channels=256),
 )
-train_dataloader = dict(
-    batch_size=8,
-    batch_sampler=None,
-    dataset=dict(
-        _delete_=True,
-        type="MultiImageMixDataset",
-        dataset=dict(
-            type="CocoDataset",
-            data_root="data/coco",
-            ann_file="annotations/instances_train2017.json",
-            data_prefix=dict(img="train2017"),
-            filter_cfg=dict(filter_empty_gt=False, min_size=32),
-            pipeline=[dict(type="LoadImageFromFile"), dict(type="LoadAnnotations", with_bbox=True)],
-        ),
-        pipeline=[
-            dict(type="Mosaic", img_scale=(640, 640), pad_val=114.0),
-            dict(type="RandomAffine", scaling_ratio_range=(0.1, 2), border=(-320, -320)),
-            dict(type="MixUp", img_scale=(640, 640), ratio_range=(0.8, 1.6), pad_val=114.0),
-            dict(type="YOLOXHSVRandomAug"),
-            dict(type="RandomFlip", prob=0.5),
-            dict(type="Resize", scale=(640, 640), keep_ratio=True),
-            dict(type="Pad", pad_to_square=True, pad_val=dict(img=(114.0, 114.0, 114.0))),
-            dict(type="FilterAnnotations", min_gt_bbox_wh=(1, 1), keep_empty=False),
-            dict(type="PackInputs"),
-        ],
-    ),
-)
-val_dataloader = dict(
-    batch_size=8,
-    dataset=dict(
-        pipeline=[
-            dict(type="LoadImageFromFile"),
-            dict(type="Resize", scale=(640, 640), keep_ratio=True),
-            dict(type="Pad", pad_to_square=True, pad_val=dict(img=(114.0, 114.0, 114.0))),
-            dict(type="LoadAnnotations", with_bbox=True),
-            dict(type="PackInputs"),
-        ]
-    ),
-)
-test_dataloader = val_dataloader
