@@ -84,7 +84,8 @@ def selective_scan(
     if delta_softplus:
         step = F.softplus(step)
     rates, b, c = A.to(wide), b.to(wide), c.to(wide)
-    if in_pytorch(NAME, x, backend):
+    # of meta tensors the registered operator knows the shape without running through the positions
+    if x.device.type != "meta" and in_pytorch(NAME, x, backend):
         y = scan_segmented(x, step, rates, b, c)
     else:
         y = scan(x, step, rates, b, c, backend)

@@ -1,0 +1,33 @@
+"""SwinIR removes noise of sigma 25 from the gray pictures of Set12; the paper has 31.01 dB (arXiv:2108.10257).
+
+    python tools/test.py configs/swinir/swinir_gray_dn_noise25_set12.py 004_grayDN_DFWB_s128w8_SwinIR-M_noise25.pth
+
+Every picture gets the noise of the seed 0, neither clipped nor rounded, as in the official test.
+"""
+
+_base_ = ["../_base_/datasets/restoration_folder.py"]
+
+model = dict(
+    type="Restorer",
+    generator=dict(
+        type="SwinIR",
+        scale=1,
+        in_channels=1,
+        embed_dim=180,
+        depths=(6,) * 6,
+        num_heads=(6,) * 6,
+        window_size=8,
+        mlp_ratio=2,
+    ),
+    data_preprocessor=dict(type="DataPreprocessor", mean=[0.0], std=[255.0]),
+)
+test_dataloader = dict(
+    dataset=dict(
+        data_prefix=dict(gt="Set12"),
+        pipeline=[
+            dict(type="LoadImageFromFile", key="gt_img", color_type="grayscale"),
+            dict(type="GaussianNoise", sigma=25, seed=0),
+            dict(type="PackInputs"),
+        ],
+    ),
+)
