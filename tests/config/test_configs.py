@@ -29,11 +29,9 @@ def trains(path):
     return "optim_wrapper" in load_config(str(ROOT / path))
 
 
-# networks of minutes and gigabytes; tests/models/restoration has smaller ones of their kind
-LARGE = ("configs/medfe/medfe_256.py", "configs/swinir/swinir_real_x4_train.py")
 TRAINING = [path for path in CONFIGS if trains(path)]
 # larger forms of networks that are here in small
-LARGE = re.compile(r"/(rtmdet|yolox)_[mlx]_")
+LARGE = re.compile(r"/(rtmdet|yolox)_[mlx]_|/medfe_256|/swinir_(real|classical|color|gray|jpeg)|/mambair_colordn")
 
 
 def quick(paths):
@@ -101,7 +99,6 @@ def test_optimiser_has_every_parameter_once(path):
 
 
 @pytest.mark.parametrize("path", quick(TRAINING))
-@pytest.mark.parametrize("path", [path for path in TRAINING if path not in LARGE])
 def test_model_learns(path):
     config = read(path)
     model = revert_sync_batchnorm(MODELS.build(config.model)).train()  # as the runner does on one device
