@@ -1,4 +1,7 @@
-"""COCO 2017 boxes for YOLOX: four images in one, warped and mixed with another, 640 x 640; eight images a GPU, as mmdet."""
+"""COCO 2017 boxes for YOLOX: four images in one, warped and mixed with another.
+
+640 x 640; eight images a gpu, as mmdet.
+"""
 
 data = dict(type="CocoDataset", data_root="data/coco")
 train_dataloader = dict(
