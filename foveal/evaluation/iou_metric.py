@@ -35,7 +35,8 @@ class IoUMetric(BaseMetric):
         beta: Weight of recall in the F score.
         collect_device: Where the results of several processes meet: ``cpu`` or ``gpu``.
         output_dir: Write each predicted label map there as ``<name of the image>.png``; where the data set reduced
-            its zero label (ADE20K), labels are written as in the data set's own files, 1 to 150.
+            its zero label (ADE20K), labels are written as in the data set's own files, 1 to 150; where it has
+            ``label_ids`` (Cityscapes), as those, which its server takes.
         format_only: Write the label maps and score nothing; needs no ground truth.
         prefix: First part of the names of the results. None: none, as mmseg.
 
@@ -120,9 +121,11 @@ class IoUMetric(BaseMetric):
         scores.update({f"m{key}": 100 * float(values.nanmean()) for key, values in per_class.items()})
         return scores
 
-    @staticmethod
-    def _write(sample: dict[str, Any], pred: Tensor, folder: Path) -> None:
+    def _write(self, sample: dict[str, Any], pred: Tensor, folder: Path) -> None:
         labels = pred.cpu().numpy().astype(np.uint8)
+        ids = (self.dataset_meta or {}).get("label_ids")
+        if ids is not None:
+            labels = np.asarray(ids, np.uint8)[labels]
         if sample.get("reduce_zero_label", False):
             labels = labels + 1
         folder.mkdir(parents=True, exist_ok=True)

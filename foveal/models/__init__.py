@@ -6,6 +6,7 @@ from foveal.models.data_preprocessor import DataPreprocessor, DetDataPreprocesso
 from foveal.models.detector import SingleStageDetector
 from foveal.models.restoration import CFSR, ESPCNNet
 from foveal.models.restorer import Restorer
+from foveal.models.seg_tta import SegTTAModel
 from foveal.models.segmentor import EncoderDecoder
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "ImageClassifier",
     "Restorer",
     "SegDataPreProcessor",
+    "SegTTAModel",
     "SingleStageDetector",
 ]

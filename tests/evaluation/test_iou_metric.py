@@ -130,3 +130,11 @@ def test_wrong_arguments():
         METRICS.build({"type": "IoUMetric", "iou_metrics": ["mIOU"]})
     with pytest.raises(ConfigError, match="output_dir"):
         METRICS.build({"type": "IoUMetric", "format_only": True})
+
+
+def test_maps_are_written_with_the_ids_of_the_server(tmp_path):
+    metric = METRICS.build({"type": "IoUMetric", "format_only": True, "output_dir": str(tmp_path)})
+    metric.dataset_meta = {"classes": CLASSES, "label_ids": (7, 8, 11, 12, 13)}
+    labels = np.array([[0, 4], [2, 1]])
+    metric.process(None, [sample_of(labels, labels)])
+    assert cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED).tolist() == [[7, 13], [11, 8]]

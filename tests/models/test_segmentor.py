@@ -10,6 +10,7 @@ from mmengine.structures import PixelData
 from torch import nn
 
 from foveal.errors import ConfigError
+from foveal.models.seg_tta import SegTTAModel
 from foveal.models.segmentor import EncoderDecoder, window_starts
 from foveal.registry import MODELS
 from foveal.structures import DataSample
@@ -216,3 +217,41 @@ def test_pretrained_becomes_the_backbones_init_cfg():
 def test_test_cfg_is_checked(test_cfg, message):
     with pytest.raises(ConfigError, match=message):
         segmentor(test_cfg=test_cfg)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("ori_shape", [(37, 50), (64, 96), (90, 81)])
+def test_strips_give_the_labels_of_the_whole_image(ori_shape, align_corners):
+    torch.manual_seed(0)
+    head = {"type": "FCNHead", "channels": 8, "num_classes": CLASSES, "num_convs": 1, "align_corners": align_corners}
+    model = EncoderDecoder(Pyramid(), {**head, "in_index": 1}).eval()
+    nn.init.normal_(model.decode_head.conv_seg.weight)
+    x = torch.randn(1, 3, 64, 96)
+    meta = {"img_shape": (61, 90), "ori_shape": ori_shape}
+    with torch.no_grad():
+        whole = model(x, [DataSample(metainfo=meta)], mode="predict")[0]
+        model.test_cfg["strip_rows"] = 7
+        strips = model(x, [DataSample(metainfo=meta)], mode="predict")[0]
+    labels = whole.pred_sem_seg.data
+    assert len(labels.unique()) > 1
+    assert (strips.pred_sem_seg.data == labels).float().mean() > 0.999
+    assert "seg_logits" not in strips
+    with pytest.raises(ConfigError, match="does not undo flips"):
+        model(x, [DataSample(metainfo={**meta, "flip": True})], mode="predict")
+
+
+def test_strips_refuse_windows():
+    cfg = {"mode": "slide", "crop_size": (8, 8), "stride": (8, 8), "strip_rows": 4}
+    with pytest.raises(ConfigError, match="mode whole only"):
+        EncoderDecoder(Pixels(), PerPixel(), test_cfg=cfg)
+
+
+def test_views_are_averaged_as_probabilities():
+    model = SegTTAModel(module=EncoderDecoder(Pixels(), PerPixel()))
+    logits = torch.randn(2, CLASSES, 5, 6)
+    views = [DataSample(seg_logits=PixelData(data=x), metainfo={"img_path": "a.jpg"}) for x in logits]
+    merged = model.merge_preds([views])[0]
+    want = logits.softmax(1).mean(0)
+    torch.testing.assert_close(merged.seg_logits.data, want)
+    assert torch.equal(merged.pred_sem_seg.data[0], want.argmax(0))
+    assert merged.img_path == "a.jpg"
