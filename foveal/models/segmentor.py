@@ -177,7 +177,7 @@ class EncoderDecoder(BaseModel):
                 rows = range(start, min(start + step, size[0]))
                 low, high, share = _neighbours(rows, height, size[0], align)
                 between = range(int(low[0]), int(high[-1]) + 1)
-                strip = _resized_rows(logits, between, tuple(inputs.shape[-2:]), align)[..., :width]
+                strip = _resized_rows(logits, between, inputs.shape[-2:], align)[..., :width]
                 share = share.to(strip)[:, None]
                 low, high = (index.to(strip.device) - between[0] for index in (low, high))
                 strip = strip[:, low] * (1 - share) + strip[:, high] * share
@@ -225,7 +225,7 @@ def _neighbours(rows: range, source: int, target: int, align_corners: bool) -> t
     return low, (low + 1).clamp(max=source - 1), place - low
 
 
-def _resized_rows(x: Tensor, rows: range, size: tuple[int, int], align_corners: bool) -> Tensor:
+def _resized_rows(x: Tensor, rows: range, size: Sequence[int], align_corners: bool) -> Tensor:
     """Some rows of [K, h, w] resized bilinearly to [K, *size]."""
     low, high, share = _neighbours(rows, x.shape[1], size[0], align_corners)
     share = share.to(x)[:, None]
