@@ -8,6 +8,7 @@ from foveal.heads import (
     detection,
     losses,
     restoration,
+    roi_heads,
     samplers,
     segmentation,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "detection",
     "losses",
     "restoration",
+    "roi_heads",
     "samplers",
     "segmentation",
 ]

@@ -8,6 +8,7 @@ from foveal.models.restoration import CFSR, ESPCNNet
 from foveal.models.restorer import Restorer
 from foveal.models.seg_tta import SegTTAModel
 from foveal.models.segmentor import EncoderDecoder
+from foveal.models.two_stage import TwoStageDetector
 
 __all__ = [
     "CFSR",
@@ -21,4 +22,5 @@ __all__ = [
     "SegDataPreProcessor",
     "SegTTAModel",
     "SingleStageDetector",
+    "TwoStageDetector",
 ]

@@ -6,6 +6,7 @@ from foveal.heads.detection.centernet_head import CenterNetHead
 from foveal.heads.detection.fcos_head import FCOSHead
 from foveal.heads.detection.keypoint_head import KeypointHead, PointKptAssigner
 from foveal.heads.detection.retina_head import RetinaHead
+from foveal.heads.detection.rpn_head import RPNHead
 from foveal.heads.detection.rtmdet_head import RTMDetSepBNHead
 from foveal.heads.detection.rtmdet_ins_head import RTMDetInsSepBNHead
 from foveal.heads.detection.ssd_head import SSDHead
@@ -18,6 +19,7 @@ __all__ = [
     "FCOSHead",
     "KeypointHead",
     "PointKptAssigner",
+    "RPNHead",
     "RTMDetInsSepBNHead",
     "RTMDetSepBNHead",
     "RetinaHead",

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmengine.model import BaseModule
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
 from foveal.errors import ConfigError
-from foveal.heads.detection.anchor_targets import anchor_targets, usable_anchors
+from foveal.heads.detection.anchor_losses import anchor_losses
 from foveal.heads.detection.dense import conv_tower, flatten_level, map_sizes
 from foveal.heads.detection.post_processing import detections
 from foveal.registry import MODELS, TASK_UTILS
@@ -141,47 +140,8 @@ class RetinaHead(BaseModule):
         """Return the losses as `loss` does, from the towers' features."""
         if self.train_cfg is None:
             raise ConfigError("RetinaHead has no train_cfg: training needs its assigner")
-        maps = self.outputs(cls_feats, reg_feats)
-        logits = [flatten_level(x, self.cls_out_channels) for x in maps[0]]
-        offsets = [flatten_level(x, 4) for x in maps[1]]
-        sizes = map_sizes(maps[0])
-        anchors = torch.cat(self.prior_generator.grid_priors(sizes, offsets[0].dtype, offsets[0].device))
-        border = self.train_cfg.get("allowed_border", -1)
-        usable = [usable_anchors(self.prior_generator, sizes, anchors, s.metainfo, border) for s in data_samples]
-        targets = anchor_targets(
-            anchors,
-            usable,
-            data_samples,
-            self.assigner,
-            self.sampler,
-            self.num_classes,
-            self.train_cfg.get("pos_weight", -1),
-        )
-        goals = targets.boxes if self.reg_decoded_bbox else self.bbox_coder.encode(anchors, targets.boxes)
-        # offsets of boxes that do not overlap the anchor may be infinite: infinity times weight 0 is not a number
-        goals = goals.where(targets.positive[..., None], 0)
-        counts = [level.shape[1] for level in logits]
-        weights = targets.positive.to(goals.dtype)[..., None].expand(-1, -1, 4)
-        losses: dict[str, list[Tensor]] = {"loss_cls": [], "loss_bbox": []}
-        pieces = (x.split(counts, dim=1) for x in (targets.labels, targets.label_weights, goals, weights))
-        for level, (labels, label_weights, goal, weight) in enumerate(zip(*pieces, strict=True)):
-            losses["loss_cls"].append(
-                self.loss_cls(
-                    logits[level].reshape(-1, self.cls_out_channels),
-                    labels.reshape(-1),
-                    label_weights.reshape(-1),
-                    avg_factor=targets.avg_factor,
-                )
-            )
-            boxes = offsets[level]
-            if self.reg_decoded_bbox:
-                boxes = self.bbox_coder.decode(anchors.split(counts)[level].expand_as(boxes), boxes)
-            losses["loss_bbox"].append(
-                self.loss_bbox(
-                    boxes.reshape(-1, 4), goal.reshape(-1, 4), weight.reshape(-1, 4), avg_factor=targets.avg_factor
-                )
-            )
-        return losses
+        losses = anchor_losses(self, *self.outputs(cls_feats, reg_feats), data_samples)
+        return {"loss_cls": losses[0], "loss_bbox": losses[1]}
 
     def predict(
         self, feats: tuple[Tensor, ...], data_samples: Sequence[BaseDataElement], rescale: bool = True

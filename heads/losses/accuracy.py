@@ -24,7 +24,9 @@ def accuracy(pred: Tensor, target: Tensor, topk: int = 1, ignore_index: int | No
         correct = pred.argmax(1) == target
     else:
         correct = (pred.topk(topk, dim=1).indices == target.unsqueeze(1)).any(1)
+    if ignore_index is None:
+        return (correct.sum() * (100.0 / target.numel())).reshape(1)
     eps = torch.finfo(torch.float32).eps
-    counted = torch.ones_like(correct) if ignore_index is None else target != ignore_index
+    counted = target != ignore_index
     right, total = (correct & counted).sum(), counted.sum()
     return ((right + eps) * (100.0 / (total + eps))).reshape(1)

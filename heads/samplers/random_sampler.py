@@ -16,14 +16,16 @@ class RandomSampler:
         num: Priors drawn from an image.
         pos_fraction: Largest share of positives; what they leave is filled with negatives.
         neg_pos_ub: At most this many negatives for each positive. Negative: no limit.
+        add_gt_as_proposals: A second stage takes the true boxes as proposals too.
     """
 
     avg_factor_with_neg = True
 
-    def __init__(self, num: int, pos_fraction: float, neg_pos_ub: float = -1) -> None:
+    def __init__(self, num: int, pos_fraction: float, neg_pos_ub: float = -1, add_gt_as_proposals: bool = True) -> None:
         self.num = num
         self.pos_fraction = pos_fraction
         self.neg_pos_ub = neg_pos_ub
+        self.add_gt_as_proposals = add_gt_as_proposals
 
     def select(self, gt_inds: Tensor) -> Tensor:
         """Return which priors take part in the loss.

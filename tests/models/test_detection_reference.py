@@ -25,6 +25,8 @@ NAMES = (
     "yolox_s_8xb8-300e_coco",
     "rtmdet-ins_tiny_8xb32-300e_coco",
     "centernet_r18-dcnv2_8xb16-crop512-140e_coco",
+    "faster-rcnn_r50_fpn_1x_coco",
+    "mask-rcnn_r50_fpn_1x_coco",
 )
 OUTPUTS = {
     "CenterNetHead": ("heatmap", "wh", "offset"),
@@ -67,12 +69,47 @@ def ellipses(boxes, size):
     return torch.stack(masks)
 
 
-def named_outputs(spec, raw):
+def numbered(kinds, outputs):
+    """Names of the fixtures: a map has its kind's name, a level's map its number too."""
+    named = {}
+    for kind, maps in zip(kinds, outputs, strict=False):
+        named |= {kind: maps} if isinstance(maps, torch.Tensor) else {f"{kind}_{i}": x for i, x in enumerate(maps)}
+    return named
+
+
+def raw_outputs(model, image, sample, spec):
+    """What the fixture pins beside the predictions."""
+    if hasattr(model, "roi_head"):
+        return two_stage_outputs(model, image, sample, spec["extra"]["proposals"])
     kinds = OUTPUTS.get(spec["config"]["model"]["bbox_head"]["type"], ("cls_score", "bbox_pred", "centerness"))
-    outputs = {}
-    for kind, maps in zip(kinds, raw, strict=False):
-        outputs |= {kind: maps} if isinstance(maps, torch.Tensor) else {f"{kind}_{i}": x for i, x in enumerate(maps)}
-    return outputs
+    return numbered(kinds, model(image))
+
+
+def two_stage_outputs(model, image, sample, proposals):
+    """The first stage's outputs, and the second's for fixed proposals."""
+    feats = model.extract_feat(image)
+    boxes = torch.tensor(proposals, dtype=image.dtype)
+    named = numbered(("rpn_cls_score", "rpn_bbox_pred"), model.rpn_head(feats))
+    outputs = model.roi_head(feats, [boxes])
+    kinds = ("roi_cls_score", "roi_bbox_pred", "roi_mask_pred")
+    if isinstance(outputs[0], tuple):
+        for stage, out in enumerate(outputs):
+            named |= {f"{kind}_s{stage}": x for kind, x in zip(kinds, out, strict=False)}
+        _, scores, codes = model.roi_head.refining_pass(feats, [boxes], [sample])
+        named |= {"cascade_cls_score": scores, "cascade_bbox_pred": codes}
+    else:
+        named |= dict(zip(kinds, outputs, strict=False))
+    (found,) = model.roi_head.predict(feats, [InstanceData(bboxes=boxes)], [sample])
+    return named | {f"predict_fixed.{key}": value for key, value in found.items()}
+
+
+def losses_of(model, image, sample, spec):
+    """The training losses; of a second stage those of fixed proposals, since the first one's depend on ties."""
+    if not hasattr(model, "roi_head"):
+        return model(image, [sample], mode="loss")
+    feats = model.extract_feat(image)
+    boxes = InstanceData(bboxes=torch.tensor(spec["extra"]["proposals"], dtype=image.dtype))
+    return model.rpn_head.loss(feats, [sample]) | model.roi_head.loss(feats, [boxes], [sample])
 
 
 def image_of(recipe, spec, dtype):
@@ -92,9 +129,8 @@ def test_outputs_and_predictions(recipe, name, dtype, tolerance):
     spec, model = spec_of(name), built(recipe, name, dtype)
     image = image_of(recipe, spec, dtype)
     with torch.no_grad():
-        raw = model(image)
+        outputs = raw_outputs(model, image, sample_of(spec, dtype), spec)
         (found,) = model(image, [sample_of(spec, dtype)], mode="predict")
-    outputs = named_outputs(spec, raw)
     outputs |= {f"predict.{key}": value for key, value in found.pred_instances.items()}
     assert set(outputs) == set(spec["outputs"])
     assert_same(recipe, outputs, spec, tolerance)
@@ -110,11 +146,11 @@ def test_losses_and_gradients(recipe, name):
     for parameter in model.parameters():
         # the pins include the gradients of layers that the config freezes
         parameter.requires_grad_(True)
-    losses = model(image_of(recipe, spec, torch.float64), [sample_of(spec, torch.float64)], mode="loss")
+    losses = losses_of(model, image_of(recipe, spec, torch.float64), sample_of(spec, torch.float64), spec)
     flat = {}
     for key, value in losses.items():
         flat |= {f"{key}_{i}": x for i, x in enumerate(value)} if isinstance(value, list) else {key: value}
-    total = flat["total"] = sum(flat.values())
+    total = flat["total"] = sum(value for key, value in flat.items() if "loss" in key)
     assert {key: value.item() for key, value in flat.items()} == pytest.approx(spec["losses"], rel=1e-5, abs=1e-12)
     total.backward()
     norms = {key: float(p.grad.norm()) for key, p in model.named_parameters() if p.grad is not None}

@@ -1,7 +1,4 @@
-"""COCO 2017 boxes for YOLOX: four images in one, warped and mixed with another.
-
-640 x 640; eight images a gpu, as mmdet.
-"""
+"""COCO 2017 boxes for YOLOX: four images in one, warped and mixed with another, 640 x 640; eight images a GPU."""
 
 data = dict(type="CocoDataset", data_root="data/coco")
 train_dataloader = dict(
