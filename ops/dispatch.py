@@ -73,6 +73,11 @@ def choose(op: str, x: Tensor, backend: str | None = None) -> str:
     return "reference"
 
 
+def asked_for(backend: str | None) -> bool:
+    """Whether a backend is asked for, by argument or by the environment."""
+    return bool(backend or os.environ.get(VARIABLE))
+
+
 def why_not(op: str, x: Tensor, backend: str) -> str | None:
     """Return why a backend cannot compute ``op`` of ``x``, or None."""
     if backend == "reference":

@@ -8,13 +8,17 @@ import torch
 from torch import Tensor
 
 from foveal.ops.conv_arguments import check_fit, check_image, check_parameters, per_axis
-from foveal.ops.dispatch import in_pytorch
+from foveal.ops.dispatch import asked_for, in_pytorch
 from foveal.ops.large_kernel_depthwise_conv2d.operator import NAME, compute, convolve
 from foveal.ops.large_kernel_depthwise_conv2d.reference import large_kernel_depthwise_conv2d_reference
 
 # Numbers in the weight above which PyTorch takes several times as long for its gradient in channels_last on a CPU
 # (measured: 320 channels of 13 x 13 at 14 x 14 pixels, 26 ms contiguous and 82 ms channels_last).
 CHANNELS_LAST_LIMIT = 32_768
+
+# Multiply-accumulates of a plane below which PyTorch's convolution is the faster one on a CPU (one thread: 38 416 of
+# 7 x 7 on 28 x 28 and 33 124 of 13 x 13 on 14 x 14 are slower by our kernel, 132 496 of 13 x 13 on 28 x 28 faster).
+SMALL_PLANE = 100_000
 
 
 def large_kernel_depthwise_conv2d(
@@ -60,7 +64,8 @@ def large_kernel_depthwise_conv2d(
     else:
         pads = per_axis("padding", padding, 0)
     check_fit(x, kernel, pads, dilations)
-    if in_pytorch(NAME, x, backend):
+    small = x.device.type == "cpu" and x.shape[2] * x.shape[3] * kernel[0] * kernel[1] < SMALL_PLANE
+    if (small and not asked_for(backend)) or in_pytorch(NAME, x, backend):
         trains = torch.is_grad_enabled() and weight.requires_grad
         if trains and x.device.type == "cpu" and weight.numel() > CHANNELS_LAST_LIMIT:
             x = x.contiguous()
