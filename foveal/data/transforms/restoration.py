@@ -110,6 +110,12 @@ class MATLABLikeResize(BaseTransform):
         return results
 
 
+def _mirror_up_to(image: np.ndarray, size: int) -> np.ndarray:
+    """Enlarge an image to at least ``size`` at the bottom and right."""
+    missing = [(0, max(0, size - side)) for side in image.shape[:2]]
+    return np.pad(image, missing + [(0, 0)] * (image.ndim - 2), "symmetric") if any(m for _, m in missing) else image
+
+
 @TRANSFORMS.register_module()
 class PairedRandomCrop(BaseTransform):
     """Crop the same random window out of both images; where there is no ``img`` yet, out of ``gt_img`` alone.
@@ -117,16 +123,18 @@ class PairedRandomCrop(BaseTransform):
     Args:
         gt_patch_size: Height and width of the window in ``gt_img``, a multiple of the scale.
         scale: Size of ``gt_img`` divided by that of ``img``.
+        pad: Mirror images that are smaller than the patch at the bottom and right. False: they are an error.
 
     Raises:
         ConfigError: If the patch is no multiple of the scale.
     """
 
-    def __init__(self, gt_patch_size: int, scale: int) -> None:
+    def __init__(self, gt_patch_size: int, scale: int, pad: bool = False) -> None:
         if gt_patch_size % scale:
             raise ConfigError(f"PairedRandomCrop: gt_patch_size {gt_patch_size} is no multiple of the scale {scale}")
         self.gt_patch_size = gt_patch_size
         self.scale = scale
+        self.pad = pad
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Crop the images.
@@ -137,8 +145,12 @@ class PairedRandomCrop(BaseTransform):
         paired = results.get("img") is not None
         if paired:
             check_pair(results, self.scale)
-        height, width = results["gt_img"].shape[:2]
         size = self.gt_patch_size
+        if self.pad:
+            results["gt_img"] = _mirror_up_to(results["gt_img"], size)
+            if paired:
+                results["img"] = _mirror_up_to(results["img"], size // self.scale)
+        height, width = results["gt_img"].shape[:2]
         if min(height, width) < size:
             raise DataError(f"{file_of(results)} is {width}x{height}, smaller than gt_patch_size {size}")
         patch = size // self.scale

@@ -97,3 +97,10 @@ def test_pairs_that_do_not_fit_are_named():
 def test_mistakes_are_explained(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_small_images_are_mirrored_where_that_is_chosen():
+    results = PairedRandomCrop(gt_patch_size=48, scale=3, pad=True)(pair((10, 20)))
+    assert results["gt_img"].shape == (48, 48, 3) and fits(results)
+    with pytest.raises(DataError, match="60x30, smaller than gt_patch_size 48"):
+        PairedRandomCrop(gt_patch_size=48, scale=3)(pair((10, 20)))
