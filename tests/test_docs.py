@@ -111,8 +111,10 @@ def follow_command(line, runs, capsys):
         assert (ROOT / script).is_file(), line
         if script in ("tools/train.py", "tools/test.py", "tools/predict.py"):
             parsed([Path(script).stem, *words[words.index(script) + 1 :]])
-    elif script:
+    elif script and runs:
         runpy.run_path(script, run_name="__main__")
+    elif script:
+        assert (ROOT / script).is_file(), line
     elif program == "make":
         targets = [word for word in words[1:] if "=" not in word]
         assert all(re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE) for target in targets), line
