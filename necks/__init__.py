@@ -1,6 +1,7 @@
 """Necks: from a backbone's feature maps to those that a head reads."""
 
 from foveal.necks.bifpn import BiFPN
+from foveal.necks.channel_mapper import ChannelMapper
 from foveal.necks.csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
 from foveal.necks.ct_resnet_neck import CTResNetNeck
 from foveal.necks.efficientvit_fpn import EfficientViTFPN
@@ -18,6 +19,7 @@ __all__ = [
     "BiFPN",
     "CSPNeXtPAFPN",
     "CTResNetNeck",
+    "ChannelMapper",
     "EfficientViTFPN",
     "SSDNeck",
     "SharedNeck",

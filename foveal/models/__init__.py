@@ -2,7 +2,9 @@
 
 from foveal.models.batch_augments import BatchSyncRandomResize
 from foveal.models.classifier import ImageClassifier
+from foveal.models.conditional_detr import ConditionalDETR
 from foveal.models.data_preprocessor import DataPreprocessor, DetDataPreprocessor, SegDataPreProcessor
+from foveal.models.deformable_detr import DINO, DeformableDETR
 from foveal.models.detector import SingleStageDetector
 from foveal.models.restoration import CFSR, ESPCNNet
 from foveal.models.restorer import Restorer
@@ -12,8 +14,11 @@ from foveal.models.two_stage import TwoStageDetector
 
 __all__ = [
     "CFSR",
+    "DINO",
     "BatchSyncRandomResize",
+    "ConditionalDETR",
     "DataPreprocessor",
+    "DeformableDETR",
     "DetDataPreprocessor",
     "ESPCNNet",
     "EncoderDecoder",

@@ -3,6 +3,9 @@
 from foveal.heads.detection.atss_head import ATSSHead
 from foveal.heads.detection.bvr_head import BVRHead
 from foveal.heads.detection.centernet_head import CenterNetHead
+from foveal.heads.detection.conditional_detr_head import ConditionalDETRHead
+from foveal.heads.detection.deformable_detr_head import DeformableDETRHead
+from foveal.heads.detection.dino_head import DINOHead
 from foveal.heads.detection.fcos_head import FCOSHead
 from foveal.heads.detection.keypoint_head import KeypointHead, PointKptAssigner
 from foveal.heads.detection.retina_head import RetinaHead
@@ -16,6 +19,9 @@ __all__ = [
     "ATSSHead",
     "BVRHead",
     "CenterNetHead",
+    "ConditionalDETRHead",
+    "DINOHead",
+    "DeformableDETRHead",
     "FCOSHead",
     "KeypointHead",
     "PointKptAssigner",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.structures import InstanceData
+from torch.nn import Dropout, MultiheadAttention
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from foveal.registry import MODELS
@@ -27,10 +28,15 @@ NAMES = (
     "centernet_r18-dcnv2_8xb16-crop512-140e_coco",
     "faster-rcnn_r50_fpn_1x_coco",
     "mask-rcnn_r50_fpn_1x_coco",
+    "deformable-detr_r50_16xb2-50e_coco",
 )
+QUERIES = ("all_layers_cls_scores", "all_layers_bbox_preds")
 OUTPUTS = {
     "CenterNetHead": ("heatmap", "wh", "offset"),
     "YOLOXHead": ("cls_score", "bbox_pred", "objectness"),
+    "DeformableDETRHead": QUERIES,
+    "DINOHead": QUERIES,
+    "ConditionalDETRHead": QUERIES,
     "RTMDetInsSepBNHead": ("cls_score", "bbox_pred", "kernel_pred", "mask_feat"),
 }
 
@@ -131,6 +137,12 @@ def test_outputs_and_predictions(recipe, name, dtype, tolerance):
     with torch.no_grad():
         outputs = raw_outputs(model, image, sample_of(spec, dtype), spec)
         (found,) = model(image, [sample_of(spec, dtype)], mode="predict")
+        shape = spec["extra"].get("padded_img_shape")
+        if shape:
+            image[..., shape[0] :, :] = 0
+            image[..., shape[1] :] = 0
+            padded = model(image, [DataSample(metainfo={"img_shape": shape})])
+            outputs |= {f"padded.{key}": value for key, value in named_outputs(spec, padded).items()}
     outputs |= {f"predict.{key}": value for key, value in found.pred_instances.items()}
     assert set(outputs) == set(spec["outputs"])
     assert_same(recipe, outputs, spec, tolerance)
@@ -141,7 +153,7 @@ def test_losses_and_gradients(recipe, name):
     spec, model = spec_of(name), built(recipe, name, torch.float64)
     model.train()
     for module in model.modules():
-        if isinstance(module, _BatchNorm):
+        if isinstance(module, _BatchNorm | Dropout | MultiheadAttention):
             module.eval()
     for parameter in model.parameters():
         # the pins include the gradients of layers that the config freezes
