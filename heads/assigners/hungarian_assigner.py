@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
@@ -56,6 +57,6 @@ class HungarianAssigner:
         for cost in costs:
             matrix = flat[start : start + cost.numel()].view(cost.shape)
             start += cost.numel()
-            pairs.append(torch.tensor(linear_sum_assignment(matrix.numpy()), dtype=torch.long).view(2, -1))
+            pairs.append(torch.from_numpy(np.stack(linear_sum_assignment(matrix.numpy()))).long())
         matches = torch.cat(pairs, dim=1).to(device, non_blocking=True)
         return [(both[0], both[1]) for both in matches.split([pair.shape[1] for pair in pairs], dim=1)]
