@@ -48,7 +48,7 @@ class ConditionalAttention(nn.Module):
         if not batch_first:
             raise ValueError("ConditionalAttention has batch_first=True only")
         self.num_heads = num_heads
-        self.attn_drop = attn_drop
+        self.attn_drop = nn.Dropout(attn_drop)
         self.proj_drop = nn.Dropout(proj_drop)
         self.qcontent_proj = nn.Linear(embed_dims, embed_dims)
         self.qpos_proj = nn.Linear(embed_dims, embed_dims) if with_query_place else None
@@ -87,7 +87,7 @@ class ConditionalAttention(nn.Module):
             sines = self.qpos_sine_proj(encoded).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             q, k = torch.cat((q, sines), dim=-1), torch.cat((k, place), dim=-1)
         seen = None if key_padding_mask is None else ~key_padding_mask[:, None, None]
-        drop = self.attn_drop if self.training else 0.0
+        drop = self.attn_drop.p if self.attn_drop.training else 0.0
         out = F.scaled_dot_product_attention(q, k, v, seen, drop)
         return query + self.proj_drop(self.out_proj(out.transpose(1, 2).flatten(2)))
 
