@@ -31,6 +31,7 @@ NAMES = (
     "deformable-detr_r50_16xb2-50e_coco",
     "deformable-detr-refine-twostage_r50_16xb2-50e_coco",
     "conditional-detr_r50_8xb2-50e_coco",
+    "dino-4scale_r50_8xb2-12e_coco",
 )
 QUERIES = ("all_layers_cls_scores", "all_layers_bbox_preds")
 OUTPUTS = {
@@ -124,7 +125,7 @@ def image_of(recipe, spec, dtype):
     return recipe.tensor_input(spec["inputs"]["x"], dtype)
 
 
-def value_is_float32(outputs):
+def in_float32(outputs):
     return next(iter(outputs.values())).dtype == torch.float32
 
 
@@ -132,7 +133,7 @@ def assert_same(recipe, outputs, spec, tolerance):
     errors = {
         key: recipe.error(key, value.detach().double().numpy(), spec["outputs"][key]) for key, value in outputs.items()
     }
-    if value_is_float32(outputs):
+    if in_float32(outputs):
         # near ties among random scores: the official code's own order changes in float32
         official = spec["float32"]["float32"]["outputs"]
         errors = {key: error for key, error in errors.items() if official.get(key, 0) <= tolerance}
@@ -152,7 +153,7 @@ def test_outputs_and_predictions(recipe, name, dtype, tolerance):
             image[..., shape[0] :, :] = 0
             image[..., shape[1] :] = 0
             padded = model(image, [DataSample(metainfo={"img_shape": shape})])
-            outputs |= {f"padded.{key}": value for key, value in named_outputs(spec, padded).items()}
+            outputs |= {f"padded.{key}": value for key, value in numbered(QUERIES, padded).items()}
     outputs |= {f"predict.{key}": value for key, value in found.pred_instances.items()}
     assert set(outputs) == set(spec["outputs"])
     assert_same(recipe, outputs, spec, tolerance)
