@@ -10,7 +10,7 @@ for folder in FOLDERS:
 
 
 class build_ext(Command):
-    """Build the C++ kernels ahead of time, for every set of instructions, where torch is installed."""
+    """Build the kernels ahead of time, where torch is installed; those for NVIDIA GPUs where nvcc is."""
 
     user_options = []
 
@@ -22,9 +22,9 @@ class build_ext(Command):
 
     def run(self) -> None:
         """Build."""
-        from foveal.ops import compiled
+        from foveal.ops import compiled, compiled_cuda
 
-        for path in compiled.build_ahead():
+        for path in [*compiled.build_ahead(), *compiled_cuda.build_ahead()]:
             self.announce(str(path), level=2)
 
 

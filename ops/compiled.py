@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -78,19 +78,42 @@ def build(level: str) -> Path:
     Raises:
         BuildError: If there is no compiler, it fails, or ``FOVEAL_OPS_BUILD=0`` forbids it.
     """
+    check_allowed()
+    compiler = _compiler()
+    name = Path(fingerprint(compiler, [*FLAGS, *LEVELS[level]], CSRC / "cpu"), name_of(level))
+    return kept(name, "C++ kernels", lambda target: compile_library(compiler, _sources(), level, target))
+
+
+def check_allowed() -> None:
+    """Refuse to build where the user forbids it.
+
+    Raises:
+        BuildError: If ``FOVEAL_OPS_BUILD=0``.
+    """
     if os.environ.get("FOVEAL_OPS_BUILD") == "0":
         raise BuildError("FOVEAL_OPS_BUILD=0 forbids to build them")
-    compiler = _compiler()
-    home = Path(os.environ.get("FOVEAL_HOME", "~/.cache/foveal")).expanduser() / "ops"
-    target = home / _fingerprint(compiler, level) / name_of(level)
+
+
+def kept(name: Path, what: str, make: Callable[[Path], None]) -> Path:
+    """Return a library in the cache, which one process makes if it is not there while others wait.
+
+    Args:
+        name: Below ``$FOVEAL_HOME/ops``: a folder and a file.
+        what: The kernels in it, in words.
+        make: Builds the file that it is given.
+
+    Raises:
+        BuildError: If it cannot be made or written.
+    """
+    target = Path(os.environ.get("FOVEAL_HOME", "~/.cache/foveal")).expanduser() / "ops" / name
     if target.is_file():
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _lock(target.with_suffix(".lock")):
             if not target.is_file():
-                warnings.warn(f"building the C++ kernels once, into {target.parent}: about a minute", stacklevel=2)
-                compile_library(compiler, _sources(), level, target)
+                warnings.warn(f"building the {what} once, into {target.parent}: about a minute", stacklevel=3)
+                make(target)
     except OSError as error:
         raise BuildError(f"{target.parent} cannot be written: {error}") from error
     return target
@@ -127,13 +150,13 @@ def compile_library(compiler: str, sources: Sequence[Path], level: str, target: 
     includes = [f"-I{root / 'include'}", f"-I{CSRC}"]
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         objects = [Path(folder) / f"{source.stem}.o" for source in sources]
-        _run_all(
+        run_all(
             [compiler, *FLAGS, *LEVELS[level], *includes, "-c", str(source), "-o", str(out)]
             for source, out in zip(sources, objects, strict=True)
         )
         whole = Path(folder) / target.name
         libraries = [f"-L{root / 'lib'}", "-ltorch_cpu"]
-        _run_all([[compiler, "-shared", *map(str, objects), *libraries, "-o", str(whole)]])
+        run_all([[compiler, "-shared", *map(str, objects), *libraries, "-o", str(whole)]])
         os.replace(whole, target)
 
 
@@ -148,7 +171,7 @@ def _sources() -> list[Path]:
     return sorted((CSRC / "cpu").glob("*.cpp"))
 
 
-def _run_all(commands: Iterable[list[str]]) -> None:
+def run_all(commands: Iterable[list[str]]) -> None:
     """Run the commands at once; raise with what the first that failed said."""
     started = [
         (command, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
@@ -159,11 +182,11 @@ def _run_all(commands: Iterable[list[str]]) -> None:
             raise BuildError(f"{' '.join(command)} failed:\n{said[-2000:]}")
 
 
-def _fingerprint(compiler: str, level: str) -> str:
-    """Sixteen letters that change when the library would."""
+def fingerprint(compiler: str, flags: Sequence[str], folder: Path) -> str:
+    """Return sixteen letters that change when a library of the folder's sources would."""
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    digest = hashlib.sha256(repr((version, FLAGS, LEVELS[level])).encode())
-    for path in sorted((CSRC / "cpu").iterdir()):
+    digest = hashlib.sha256(repr((version, list(flags))).encode())
+    for path in sorted(folder.iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from foveal.ops import compiled
+from foveal.ops import compiled, compiled_cuda
 
 WhyNot = Callable[[Tensor], str | None]
 
@@ -68,7 +68,7 @@ def choose(op: str, x: Tensor, backend: str | None = None) -> str:
         reason = check(x)
         if reason is None:
             return name
-        if name == "cpp" and x.device.type == "cpu" and compiled.load() is not None:
+        if _library_is_missing(name, x):
             _warn_once(f"{reason}; PyTorch serves, more slowly")
     return "reference"
 
@@ -112,6 +112,19 @@ def cpp_why_not(*dtypes: torch.dtype) -> WhyNot:
     return check
 
 
+def cuda_why_not(*dtypes: torch.dtype) -> WhyNot:
+    """Return the check of a CUDA C++ kernel that takes these types."""
+
+    def check(x: Tensor) -> str | None:
+        if not x.is_cuda:
+            return f"the CUDA kernels compute on an NVIDIA GPU, the tensor is on {x.device}"
+        if x.dtype not in dtypes:
+            return f"the CUDA kernel takes {', '.join(map(str, dtypes))}, the tensor is {x.dtype}"
+        return compiled_cuda.load()
+
+    return check
+
+
 def triton_why_not(*dtypes: torch.dtype) -> WhyNot:
     """Return the check of a Triton kernel that takes these types."""
 
@@ -125,6 +138,13 @@ def triton_why_not(*dtypes: torch.dtype) -> WhyNot:
         return None
 
     return check
+
+
+def _library_is_missing(name: str, x: Tensor) -> bool:
+    """Whether a kernel for this device is not there because its library is not."""
+    if x.device.type == "cpu":
+        return name == "cpp" and compiled.load() is not None
+    return name == "cuda" and x.is_cuda and compiled_cuda.load() is not None
 
 
 def interpreted() -> bool:

@@ -41,7 +41,8 @@ def large_kernel_depthwise_conv2d(
         stride: At least 1; one number, or one for H and one for W. So are the next two.
         padding: Zeros on each side; None: dilation * (k // 2), which keeps H and W where the stride is 1.
         dilation: At least 1.
-        backend: ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest that can.
+        backend: ``cuda``, ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest
+            that can.
 
     Returns:
         [N, C, H', W'], in x's memory format; H' = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1, W' too.
