@@ -6,6 +6,7 @@ None. The reference, which is PyTorch, can always.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -97,6 +98,14 @@ def in_pytorch(op: str, x: Tensor, backend: str | None) -> bool:
     if torch.compiler.is_compiling():
         return False
     return choose(op, x, backend) == "reference"
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[None]:
+    """Record operations for their gradients within a registered operator, where torch records nothing."""
+    # enable_grad alone leaves autograd's dispatch keys excluded; inference_mode(False) brings them back
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def cpp_why_not(*dtypes: torch.dtype) -> WhyNot:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from foveal.ops.aggregated_attention.operator import NAME, attend
 from foveal.ops.aggregated_attention.reference import aggregated_attention_reference
+from foveal.ops.dispatch import in_pytorch
 
 
 def aggregated_attention(
@@ -18,6 +20,7 @@ def aggregated_attention(
     pool_bias: Tensor | None = None,
     local_weights: Tensor | None = None,
     scale: float | None = None,
+    backend: str | None = None,
 ) -> Tensor:
     """Let every position attend to the window centred on it and to P pooled positions, with one softmax over both.
 
@@ -36,12 +39,14 @@ def aggregated_attention(
         local_weights: Added to the window's weights after the softmax, [N, H, W, heads, K]: a convolution with weights
             of its own for every position.
         scale: Factor of the scores q·k; None: dim ** -0.5.
+        backend: ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest that can.
 
     Returns:
         As ``q``.
 
     Raises:
-        ValueError: If an argument is out of range or its shape, type or device does not fit the others'.
+        ValueError: If an argument is out of range or its shape, type or device does not fit the others'; if the
+            backend cannot compute them.
     """
     if q.ndim != 5:
         raise ValueError(f"q must be [N, H, W, heads, dim], got shape {list(q.shape)}")
@@ -62,9 +67,11 @@ def aggregated_attention(
     _check("local_weights", local_weights, q, (batch, height, width, heads, window))
     if scale is None:
         scale = dim**-0.5
-    return aggregated_attention_reference(
-        q, k, v, k_pool, v_pool, kernel_size, local_bias, pool_bias, local_weights, scale
-    )
+    if in_pytorch(NAME, q, backend):
+        return aggregated_attention_reference(
+            q, k, v, k_pool, v_pool, kernel_size, local_bias, pool_bias, local_weights, scale
+        )
+    return attend(q, k, v, k_pool, v_pool, local_bias, pool_bias, local_weights, kernel_size, scale, backend)
 
 
 def _check(name: str, x: Tensor | None, q: Tensor, shape: tuple[int, ...]) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from foveal.ops.deform_conv2d import chunks
 from foveal.ops.deform_conv2d.reference import deform_conv2d_reference
-from foveal.ops.dispatch import choose, cpp_why_not, register, triton_why_not
+from foveal.ops.dispatch import choose, cpp_why_not, recording, register, triton_why_not
 from foveal.ops.weighted_samples.reference import coordinate_dtype
 
 NAME = "deform_conv2d"
@@ -124,7 +124,7 @@ def _reference_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Differentiate the reference, for compiled graphs where no kernel can run."""
     inputs = [t.detach().requires_grad_() for t in (x, offset, weight, mask) if t is not None]
-    with torch.enable_grad():
+    with recording():
         out = _reference(inputs[0], inputs[1], inputs[3] if mask is not None else None, inputs[2], window)
     d_x, d_offset, d_weight, *rest = (t.contiguous() for t in torch.autograd.grad(out, inputs, grad))
     return d_x, d_offset, rest[0] if rest else x.new_empty(0), d_weight

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foveal.ops.dispatch import choose, cpp_why_not, register, triton_why_not
+from foveal.ops.dispatch import choose, cpp_why_not, recording, register, triton_why_not
 from foveal.ops.neighborhood_attention.reference import neighborhood_attention_reference
 
 NAME = "neighborhood_attention"
@@ -117,7 +117,7 @@ def _reference_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Differentiate the reference, for compiled graphs where no kernel can run."""
     inputs = [x.detach().requires_grad_() for x in (q, k, v, rpb) if x is not None]
-    with torch.enable_grad():
+    with recording():
         bias = inputs[3] if rpb is not None else None
         out = neighborhood_attention_reference(
             inputs[0], inputs[1], inputs[2], _pair(kernel_size), _pair(dilation), bias, scale

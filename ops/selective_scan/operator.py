@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from foveal.ops.dispatch import choose, cpp_why_not, register, triton_why_not
+from foveal.ops.dispatch import choose, cpp_why_not, recording, register, triton_why_not
 from foveal.ops.selective_scan.segmented import scan_segmented
 
 NAME = "selective_scan"
@@ -61,7 +61,7 @@ def scan_backward(
     chosen = choose(NAME, u, backend)
     if chosen == "reference" or not u.numel():
         inputs = [x.detach().requires_grad_() for x in (u, step, A, B, C)]
-        with torch.enable_grad():
+        with recording():
             out = scan_segmented(*inputs)
         d_u, d_step, d_a, d_b, d_c = (x.contiguous() for x in torch.autograd.grad(out, inputs, grad))
         return d_u, d_step, d_a, d_b, d_c

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foveal.ops.dispatch import choose, cpp_why_not, register, triton_why_not
+from foveal.ops.dispatch import choose, cpp_why_not, recording, register, triton_why_not
 from foveal.ops.weighted_samples.reference import weighted_samples_reference
 
 TYPES = torch.float32, torch.float64, torch.bfloat16, torch.float16
@@ -51,7 +51,7 @@ def sum_samples_backward(
     name = choose(op, value, backend)
     if name == "reference":
         inputs = [x.detach().requires_grad_() for x in (value, pixels, weights)]
-        with torch.enable_grad():
+        with recording():
             out = weighted_samples_reference(inputs[0], shapes, starts, inputs[1], inputs[2])
         d_value, d_pixels, d_weights = (x.contiguous() for x in torch.autograd.grad(out, inputs, grad))
         return d_value, d_pixels, d_weights

@@ -42,18 +42,18 @@ def by_position(q, k, v, k_pool, v_pool, kernel_size, local_bias, pool_bias, loc
     "case",
     [{}, {"kernel_size": 5, "height": 3}, {"pooled": 1, "batch": 1}, {"height": 1, "width": 1}, {"kernel_size": 1}],
 )
-def test_equals_its_definition(case):
+def test_equals_its_definition(backend, case):
     given = arguments(**case)
     torch.testing.assert_close(aggregated_attention(**given, scale=0.7), by_position(**given, scale=0.7))
 
 
-def test_defaults():
+def test_defaults(backend):
     given = arguments()
     zeros = {name: torch.zeros_like(given.pop(name)) for name in ("local_bias", "pool_bias", "local_weights")}
     torch.testing.assert_close(aggregated_attention(**given), by_position(**given, **zeros, scale=3**-0.5))
 
 
-def test_gradients():
+def test_gradients(backend):
     given = arguments(batch=1, height=3, width=2, dim=2, pooled=2, grad=True)
     size = given.pop("kernel_size")
     names = tuple(given)
@@ -64,7 +64,7 @@ def test_gradients():
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 5e-2)])
-def test_low_precision(dtype, tolerance):
+def test_low_precision(backend, dtype, tolerance):
     given = arguments()
     want = aggregated_attention(**given)
     got = aggregated_attention(**{k: v.to(dtype) if isinstance(v, torch.Tensor) else v for k, v in given.items()})
@@ -72,16 +72,74 @@ def test_low_precision(dtype, tolerance):
     torch.testing.assert_close(got.double(), want, rtol=tolerance, atol=tolerance)
 
 
-def test_strided_tensors():
+def test_strided_tensors(backend):
     given = arguments()
     want = aggregated_attention(**given)
     given["q"] = given["q"].permute(4, 0, 2, 1, 3).contiguous().permute(1, 3, 2, 4, 0)
     given["pool_bias"] = given["pool_bias"].transpose(1, 2).contiguous().transpose(1, 2)
+    given["local_weights"] = given["local_weights"].transpose(1, 3).contiguous().transpose(1, 3)
+    given["v_pool"] = given["v_pool"].transpose(1, 3).contiguous().transpose(1, 3)
+    given["local_bias"] = given["local_bias"].t().contiguous().t()
     torch.testing.assert_close(aggregated_attention(**given), want)
 
 
 def test_no_images():
     assert aggregated_attention(**arguments(batch=0)).shape == (0, 5, 4, 2, 3)
+
+
+@pytest.mark.parametrize("case", [{"height": 19, "width": 21, "dim": 20, "pooled": 17, "kernel_size": 5}, {"width": 1}])
+@pytest.mark.parametrize("absent", [(), ("local_bias",), ("pool_bias", "local_weights")])
+def test_gradients_of_larger_inputs_agree(backend, case, absent):
+    given = arguments(heads=3, grad=True, **case)
+    for name in absent:
+        del given[name]
+    tensors = [x for x in given.values() if isinstance(x, torch.Tensor)]
+    got, want = aggregated_attention(**given), aggregated_attention(**given, backend="reference")
+    weight = torch.randn_like(got)
+    for a, b in zip(
+        torch.autograd.grad((got * weight).sum(), tensors),
+        torch.autograd.grad((want * weight).sum(), tensors),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("batch", [0, 1])
+def test_small_batches(backend, batch):
+    given = arguments(batch=batch, grad=True)
+    out = aggregated_attention(**given)
+    out.sum().backward()
+    assert out.shape == given["q"].shape and given["pool_bias"].grad.shape == given["pool_bias"].shape
+
+
+def test_compiled_twice(backend):
+    compiled = torch.compile(aggregated_attention, backend="aot_eager", fullgraph=True, dynamic=False)
+    for height in (4, 6):
+        given = arguments(height=height, grad=True)
+        tensors = [x for x in given.values() if isinstance(x, torch.Tensor)]
+        got, want = compiled(**given), aggregated_attention(**given)
+        torch.testing.assert_close(got, want)
+        gradients = (torch.autograd.grad(y.square().sum(), tensors) for y in (got, want))
+        for a, b in zip(*gradients, strict=True):
+            torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_registered_operator_is_sound(bias):
+    given = arguments(batch=1, height=3, grad=True)
+    size = given.pop("kernel_size")
+    tensors = [x if bias or "bias" not in name else None for name, x in given.items()]
+    torch.library.opcheck(torch.ops.foveal.aggregated_attention.default, (*tensors, size, 0.5, None))
+
+
+def test_exported_graph_holds_standard_operators():
+    class Layer(torch.nn.Module):
+        def forward(self, q, k, v, k_pool, v_pool):
+            return aggregated_attention(q, k, v, k_pool, v_pool, 3)
+
+    given = arguments()
+    graph = torch.export.export(Layer(), tuple(given[x] for x in ("q", "k", "v", "k_pool", "v_pool"))).graph
+    assert "foveal" not in str(graph)
 
 
 @pytest.mark.parametrize(

@@ -132,8 +132,12 @@ def test_gradient_of_one_input(backend, which):
 def test_compiled_twice(backend):
     compiled = torch.compile(neighborhood_attention, backend="aot_eager", fullgraph=True, dynamic=False)
     for size in (12, 17):
-        q, k, v, rpb = inputs((size, 9), 3)
-        torch.testing.assert_close(compiled(q, k, v, 3, 2, rpb), neighborhood_attention(q, k, v, 3, 2, rpb))
+        tensors = [x.requires_grad_() for x in inputs((size, 9), 3)]
+        got, want = (attend(*tensors[:3], 3, 2, tensors[3]) for attend in (compiled, neighborhood_attention))
+        torch.testing.assert_close(got, want)
+        gradients = (torch.autograd.grad(y.square().sum(), tensors) for y in (got, want))
+        for a, b in zip(*gradients, strict=True):
+            torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -4,89 +4,23 @@
 #include <algorithm>
 #include <limits>
 
-#include "vec.h"
+#include "window_attention.h"
 
 namespace foveal {
 namespace {
 
-constexpr int64_t TILE = 8;  // queries; TALL divides it
-
-// One axis of a dilation group: positions first, first + step, ... ; where a query's window begins
-struct Axis {
-  int64_t first, step, count, kernel;
+// One axis of a dilation group, and where a query's window begins in it
+struct Axis : Line {
+  int64_t kernel;
   int64_t start(int64_t query) const { return std::min(std::max(query - kernel / 2, int64_t{0}), count - kernel); }
-  int64_t place(int64_t number) const { return first + number * step; }
 };
 
 Axis group_axis(int64_t length, int64_t kernel, int64_t dilation, int64_t group) {
-  return {group, dilation, (length - group + dilation - 1) / dilation, kernel};
+  return {{group, dilation, (length - group + dilation - 1) / dilation}, kernel};
 }
 
-// [N, H, W, heads, dim] with any strides but one of 1 in dim
-template <typename T>
-struct Map {
-  T* data;
-  int64_t strides[4];
-  explicit Map(const Tensor& x) : data(static_cast<T*>(x.data_ptr())) {
-    for (int i = 0; i < 4; ++i) strides[i] = x.stride(i);
-  }
-  T* at(int64_t n, int64_t y, int64_t x, int64_t h) const {
-    return data + n * strides[0] + y * strides[1] + x * strides[2] + h * strides[3];
-  }
-};
-
-// Rows of a group, as rows of numbers [row][column][dim] and turned, [row][dim][column]; padded with zeros
-template <typename T>
-struct Packed {
-  int64_t depth, width;
-  std::vector<T> plain, turned;
-
-  void fill(const Map<T>& map, int64_t n, int64_t h, int64_t dim, const Axis& ys, const Axis& xs, int64_t from,
-            int64_t rows, bool keep_plain, bool keep_turned) {
-    depth = round_up(dim, WIDE);
-    width = xs.count + WIDE + TILE;  // a tile's span may end past the last column
-    if (keep_plain) plain.assign(rows * width * depth, T(0));
-    if (keep_turned) turned.assign(rows * depth * width, T(0));
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < xs.count; ++c) {
-        const T* from_map = map.at(n, ys.place(from + r), xs.place(c), h);
-        if (keep_plain) std::copy(from_map, from_map + dim, &plain[(r * width + c) * depth]);
-        if (keep_turned)
-          for (int64_t d = 0; d < dim; ++d) turned[(r * depth + d) * width + c] = from_map[d];
-      }
-  }
-  const T* row(int64_t r, int64_t c) const { return &plain[(r * width + c) * depth]; }
-  const T* turned_row(int64_t r, int64_t c) const { return &turned[r * depth * width + c]; }
-};
-
-// The columns of keys that a tile's windows span
-struct Span {
-  int64_t first, columns;  // columns: a multiple of WIDE
-  Span(const Axis& xs, int64_t query, int64_t queries) {
-    first = xs.start(query);
-    columns = round_up(xs.start(query + queries - 1) + xs.kernel - first, WIDE);
-  }
-};
-
-// x [TILE, depth] times the turned rows [depth, columns] to out [row][TILE][columns]
-template <typename T>
-void scores(const T* x, const Packed<T>& keys, int64_t from, int64_t rows, const Span& span, T* out) {
-  std::fill(out, out + rows * TILE * span.columns, T(0));
-  for (int64_t a = 0; a < rows; ++a)
-    for (int64_t i = 0; i < TILE; i += TALL)
-      for (int64_t c = 0; c < span.columns; c += WIDE)
-        block(x + i * keys.depth, keys.depth, 1, keys.turned_row(from + a, span.first + c), keys.width, keys.depth,
-              out + (a * TILE + i) * span.columns + c, span.columns);
-}
-
-// weights [row][TILE][columns] times the plain rows [columns, depth], added to out [TILE, depth]
-template <typename T>
-void gather(const T* weights, const Packed<T>& values, int64_t from, int64_t rows, const Span& span, T* out) {
-  for (int64_t i = 0; i < TILE; i += TALL)
-    for (int64_t d = 0; d < values.depth; d += WIDE)
-      for (int64_t a = 0; a < rows; ++a)
-        block(weights + (a * TILE + i) * span.columns, span.columns, 1, values.row(from + a, span.first) + d,
-              values.depth, span.columns, out + i * values.depth + d, values.depth);
+Span span_of(const Axis& xs, int64_t query, int64_t queries) {
+  return span_between(xs.start(query), xs.start(query + queries - 1) + xs.kernel);
 }
 
 // scores [row][TILE][columns] to probabilities, zero outside each query's window; the bias is that of row 0 and key 0
@@ -125,24 +59,6 @@ void softmax(T* s, const Axis& ys, const Axis& xs, int64_t y, int64_t x, int64_t
   }
 }
 
-// TILE queries, or fewer and zeros, as [TILE, depth]
-template <typename T>
-void load_tile(const Map<T>& map, int64_t n, int64_t h, const Axis& ys, const Axis& xs, int64_t y, int64_t x,
-               int64_t queries, int64_t dim, int64_t depth, T* out) {
-  std::fill(out, out + TILE * depth, T(0));
-  for (int64_t i = 0; i < queries; ++i) {
-    const T* from = map.at(n, ys.place(y), xs.place(x + i), h);
-    std::copy(from, from + dim, out + i * depth);
-  }
-}
-
-template <typename T>
-void store_tile(const T* tile, const Map<T>& map, int64_t n, int64_t h, const Axis& ys, const Axis& xs, int64_t y,
-                int64_t x, int64_t queries, int64_t dim, int64_t depth) {
-  for (int64_t i = 0; i < queries; ++i)
-    std::copy(tile + i * depth, tile + i * depth + dim, map.at(n, ys.place(y), xs.place(x + i), h));
-}
-
 struct Shape {
   int64_t n, height, width, heads, dim, kh, kw, dh, dw;
   int64_t groups() const { return n * heads * dh * dw; }
@@ -177,7 +93,7 @@ void forward(const Shape& s, const Map<T>& q, const Map<T>& k, const Map<T>& v, 
       for (int64_t y = first; y < last; ++y)
         for (int64_t x = 0; x < xs.count; x += TILE) {
           const int64_t count = std::min(TILE, xs.count - x);
-          const Span span(xs, x, count);
+          const Span span = span_of(xs, x, count);
           weights.resize(s.kh * TILE * span.columns);
           load_tile(q, n, h, ys, xs, y, x, count, s.dim, keys.depth, queries.data());
           scores(queries.data(), keys, ys.start(y) - from, s.kh, span, weights.data());
@@ -211,7 +127,7 @@ void backward(const Shape& s, const Map<T>& d_out, const Map<T>& q, const Map<T>
       for (int64_t y = 0; y < ys.count; ++y)
         for (int64_t x = 0; x < xs.count; x += TILE) {
           const int64_t count = std::min(TILE, xs.count - x), top = ys.start(y);
-          const Span span(xs, x, count);
+          const Span span = span_of(xs, x, count);
           weights.resize(s.kh * TILE * span.columns);
           slopes.resize(weights.size());
           load_tile(q, n, h, ys, xs, y, x, count, s.dim, depth, queries.data());
@@ -242,32 +158,17 @@ void backward(const Shape& s, const Map<T>& d_out, const Map<T>& q, const Map<T>
           std::fill(slopes_q.begin(), slopes_q.end(), T(0));
           gather(slopes.data(), keys, top, s.kh, span, slopes_q.data());
           store_tile(slopes_q.data(), d_q, n, h, ys, xs, y, x, count, s.dim, depth);
-          for (int64_t a = 0; a < s.kh; ++a)
-            for (int64_t c = 0; c < span.columns; c += TALL)
-              for (int64_t d = 0; d < depth; d += WIDE) {
-                const int64_t from = a * TILE * span.columns + c, to = (top + a) * line + (span.first + c) * depth + d;
-                if (span.first + c >= xs.count) continue;
-                block(&slopes[from], 1, span.columns, &queries[d], depth, TILE, &sum_k[to], depth);
-                block(&weights[from], 1, span.columns, &slopes_out[d], depth, TILE, &sum_v[to], depth);
-              }
+          scatter(slopes.data(), queries.data(), keys, top, s.kh, span, xs.count, sum_k.data());
+          scatter(weights.data(), slopes_out.data(), keys, top, s.kh, span, xs.count, sum_v.data());
         }
-      for (int64_t y = 0; y < ys.count; ++y)
-        for (int64_t x = 0; x < xs.count; ++x) {
-          const int64_t from = y * line + x * depth;
-          std::copy_n(&sum_k[from], s.dim, d_k.at(n, ys.place(y), xs.place(x), h));
-          std::copy_n(&sum_v[from], s.dim, d_v.at(n, ys.place(y), xs.place(x), h));
-        }
+      store_rows(sum_k.data(), keys, d_k, n, h, ys, xs);
+      store_rows(sum_v.data(), keys, d_v, n, h, ys, xs);
     }
   });
 }
 
 Shape shape_of(const Tensor& q, int64_t kh, int64_t kw, int64_t dh, int64_t dw) {
   return {q.size(0), q.size(1), q.size(2), q.size(3), q.size(4), kh, kw, dh, dw};
-}
-
-template <typename T>
-const T* numbers(const Tensor& x) {
-  return x.numel() == 0 ? nullptr : static_cast<const T*>(x.data_ptr());
 }
 
 void run_forward(Tensor q, Tensor k, Tensor v, Tensor bias, int64_t kh, int64_t kw, int64_t dh, int64_t dw,
