@@ -99,10 +99,12 @@ attend.register_autograd(_backward, setup_context=_setup)
 def _reference_backward(grad: Tensor, given: tuple[Tensor | None, ...], kernel_size: int, scale: float) -> list[Tensor]:
     """Differentiate the reference, for compiled graphs where no kernel can run."""
     inputs = [None if x is None else x.detach().requires_grad_() for x in given]
-    q, k, v, k_pool, v_pool, *rest = inputs
+    q, k, v, k_pool, v_pool, local_bias, pool_bias, weights = inputs
     assert q is not None and k is not None and v is not None and k_pool is not None and v_pool is not None
     with recording():
-        out = aggregated_attention_reference(q, k, v, k_pool, v_pool, kernel_size, *rest, scale)
+        out = aggregated_attention_reference(
+            q, k, v, k_pool, v_pool, kernel_size, local_bias, pool_bias, weights, scale
+        )
     grads = iter(torch.autograd.grad(out, [x for x in inputs if x is not None], grad))
     return [q.new_empty(0) if x is None else next(grads).contiguous() for x in inputs]
 
