@@ -3,13 +3,14 @@
 from foveal.heads.roi_heads.bbox_head import ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
 from foveal.heads.roi_heads.cascade_roi_head import CascadeRoIHead
 from foveal.heads.roi_heads.mask_head import FCNMaskHead
-from foveal.heads.roi_heads.roi_extractor import SingleRoIExtractor, bbox2roi
+from foveal.heads.roi_heads.roi_extractor import RoIAlign, SingleRoIExtractor, bbox2roi
 from foveal.heads.roi_heads.standard_roi_head import StandardRoIHead
 
 __all__ = [
     "CascadeRoIHead",
     "ConvFCBBoxHead",
     "FCNMaskHead",
+    "RoIAlign",
     "Shared2FCBBoxHead",
     "Shared4Conv1FCBBoxHead",
     "SingleRoIExtractor",

@@ -14,19 +14,51 @@ from foveal.registry import MODELS
 
 
 @MODELS.register_module()
+class RoIAlign(nn.Module):
+    """Features of regions by bilinear interpolation (Mask R-CNN, arXiv:1703.06870), with mmcv's arguments.
+
+    Args:
+        output_size: Height and width of a region's features; one number for both.
+        spatial_scale: Pixels of the map to one of the regions' coordinates.
+        sampling_ratio: Points a bin along each axis; 0: as many as pixels of the map.
+        pool_mode: ``avg``, the mean of a bin's points.
+        aligned: Coordinates mean the corners of pixels, not their centres.
+
+    Raises:
+        ConfigError: If ``pool_mode`` is another word.
+    """
+
+    def __init__(
+        self,
+        output_size: int | tuple[int, int],
+        spatial_scale: float = 1.0,
+        sampling_ratio: int = 0,
+        pool_mode: str = "avg",
+        aligned: bool = True,
+    ) -> None:
+        super().__init__()
+        if pool_mode != "avg":
+            raise ConfigError(f"RoIAlign.pool_mode must be 'avg', got {pool_mode!r}")
+        self.output_size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+        self.spatial_scale = spatial_scale
+        self.sampling_ratio = sampling_ratio
+        self.aligned = aligned
+
+    def forward(self, x: Tensor, rois: Tensor) -> Tensor:
+        """Return features [K, C, h, w] of regions [K, 5], with the image's number first, on maps [N, C, H, W]."""
+        return roi_align(x, rois, self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned)
+
+
+@MODELS.register_module()
 class SingleRoIExtractor(nn.Module):
     """RoIAlign on one level a region, as mmdet's extractor of this name.
 
     Args:
-        roi_layer: ``type='RoIAlign'``, ``output_size`` (a number or (h, w)), ``sampling_ratio`` (0: as many points as
-            pixels) and ``aligned``, as in mmcv.
+        roi_layer: Config of `RoIAlign` without ``spatial_scale``, which is each level's.
         out_channels: C, of every level.
         featmap_strides: Pixels of the image to one of each level.
         finest_scale: Regions below twice this side in pixels are of the first level.
         init_cfg: Not used; mmdet's signature.
-
-    Raises:
-        ConfigError: If ``roi_layer`` names another layer.
     """
 
     def __init__(
@@ -38,17 +70,7 @@ class SingleRoIExtractor(nn.Module):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        layer = dict(roi_layer)
-        if layer.pop("type") != "RoIAlign":
-            raise ConfigError(f"roi_layer.type must be 'RoIAlign', got {roi_layer['type']!r}")
-        size = layer.pop("output_size")
-        self.output_size = (size, size) if isinstance(size, int) else tuple(size)
-        self.sampling_ratio = layer.pop("sampling_ratio", 0)
-        self.aligned = layer.pop("aligned", True)
-        if layer:
-            raise ConfigError(
-                f"roi_layer has no argument {', '.join(layer)}; it takes output_size, sampling_ratio, aligned"
-            )
+        self.roi_layers = nn.ModuleList(MODELS.build({**roi_layer, "spatial_scale": 1 / s}) for s in featmap_strides)
         self.out_channels = out_channels
         self.featmap_strides = tuple(featmap_strides)
         self.finest_scale = finest_scale
@@ -70,13 +92,11 @@ class SingleRoIExtractor(nn.Module):
         """
         levels = self.map_roi_levels(rois)
         # the gradient of an empty set reaches every level, which distributed training wants
-        out = feats[0].new_zeros(len(rois), self.out_channels, *self.output_size) + sum(x.sum() for x in feats) * 0
-        for level, (x, stride) in enumerate(zip(feats, self.featmap_strides, strict=False)):
+        size: tuple[int, int] = self.roi_layers[0].output_size
+        out = feats[0].new_zeros(len(rois), self.out_channels, *size) + sum(x.sum() for x in feats) * 0
+        for level, (x, layer) in enumerate(zip(feats, self.roi_layers, strict=False)):
             chosen = (levels == level).nonzero().squeeze(1)
-            pooled = roi_align(
-                x, rois[chosen].to(x.dtype), self.output_size, 1 / stride, self.sampling_ratio, self.aligned
-            )
-            out = out.index_copy(0, chosen, pooled)
+            out = out.index_copy(0, chosen, layer(x, rois[chosen].to(x.dtype)))
         return out
 
     def map_roi_levels(self, rois: Tensor) -> Tensor:

@@ -32,8 +32,13 @@ def trains(path):
 
 
 TRAINING = [path for path in CONFIGS if trains(ROOT / path)]
-# larger forms of networks that are here in small
-LARGE = re.compile(r"/(rtmdet|yolox)_[mlx]_|/medfe_256|/swinir_(real|classical|color|gray|jpeg)|/mambair_colordn")
+# larger forms of networks that are here in small, and the same heads on more backbones
+LARGE = re.compile(
+    r"/(rtmdet|yolox)_[mlx]_|/medfe_256|/swinir_(real|classical|color|gray|jpeg)|/mambair_colordn"
+    r"|/mask-rcnn_(?!r50|shvit)|/cascade-mask-rcnn_|/faster-rcnn_"
+)
+# what these propose is data, of which the meta device has none; test_model_learns runs them
+TWO_STAGE = re.compile("/(faster|mask|cascade-mask)-rcnn_")
 
 
 def quick(paths):
@@ -88,7 +93,7 @@ def samples(config):
     return [DataSample(**truth, metainfo={**shapes, "scale_factor": (1.0, 1.0), "img_id": i}) for i in range(2)]
 
 
-@pytest.mark.parametrize("path", quick(CONFIGS))
+@pytest.mark.parametrize("path", quick(path for path in CONFIGS if not TWO_STAGE.search(path)))
 def test_model_computes(path):
     config = read(path)
     with torch.device("meta"):

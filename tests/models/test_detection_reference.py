@@ -29,6 +29,8 @@ NAMES = (
     "centernet_r18-dcnv2_8xb16-crop512-140e_coco",
     "faster-rcnn_r50_fpn_1x_coco",
     "mask-rcnn_r50_fpn_1x_coco",
+    "cascade-mask-rcnn_r50_fpn_1x_coco",
+    pytest.param("cascade-rcnn_r50_fpn_1x_coco", marks=pytest.mark.slow),  # the one above without masks
     "deformable-detr_r50_16xb2-50e_coco",
     "deformable-detr-refine-twostage_r50_16xb2-50e_coco",
     "conditional-detr_r50_8xb2-50e_coco",
