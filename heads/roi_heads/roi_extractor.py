@@ -70,7 +70,9 @@ class SingleRoIExtractor(nn.Module):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.roi_layers = nn.ModuleList(MODELS.build({**roi_layer, "spatial_scale": 1 / s}) for s in featmap_strides)
+        self.roi_layers: Any = nn.ModuleList(
+            MODELS.build({**roi_layer, "spatial_scale": 1 / s}) for s in featmap_strides
+        )
         self.out_channels = out_channels
         self.featmap_strides = tuple(featmap_strides)
         self.finest_scale = finest_scale
