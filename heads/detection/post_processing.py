@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
-from torchvision.ops import batched_nms, nms
+from torchvision.ops import batched_nms, box_iou
 
 from foveal.errors import ConfigError
 
@@ -34,7 +34,7 @@ def filter_scores_and_topk(scores: Tensor, score_thr: float, topk: int) -> tuple
     return best, labels[order], points[order]
 
 
-def select_and_nms(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Options) -> Tensor:
+def select_and_nms(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Options) -> tuple[Tensor, Tensor]:
     """Return which boxes stay after the size limit, non-maximum suppression and the limit on their number.
 
     Args:
@@ -42,11 +42,11 @@ def select_and_nms(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Options) 
         scores: [K].
         labels: int64 [K]; boxes of different classes do not suppress each other.
         cfg: mmdet's ``test_cfg``: ``min_bbox_size`` (width and height are larger than it; negative or missing: any),
-            ``nms`` (``type='nms'``, ``iou_threshold``, ``class_agnostic``; missing: no suppression) and
-            ``max_per_img`` (missing or negative: all).
+            ``nms`` (``type='nms'`` with ``iou_threshold``, or ``'soft_nms'`` with the arguments of `soft_nms`; both
+            with ``class_agnostic``; missing: no suppression) and ``max_per_img`` (missing or negative: all).
 
     Returns:
-        int64 indices, best score first.
+        int64 indices, best score first, and their scores, which soft suppression lowers.
 
     Raises:
         ConfigError: If ``nms`` names another type.
@@ -56,22 +56,81 @@ def select_and_nms(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Options) 
     if size >= 0:
         candidates = ((boxes[:, 2] - boxes[:, 0] > size) & (boxes[:, 3] - boxes[:, 1] > size)).nonzero().squeeze(1)
         boxes, scores, labels = boxes[candidates], scores[candidates], labels[candidates]
-    kept = _suppress(boxes, scores, labels, cfg.get("nms"))
+    kept, scores = _suppress(boxes, scores, labels, cfg.get("nms"))
     limit = cfg.get("max_per_img", -1)
-    kept = kept[:limit] if limit >= 0 else kept
-    return kept if candidates is None else candidates[kept]
+    if limit >= 0:
+        kept, scores = kept[:limit], scores[:limit]
+    return kept if candidates is None else candidates[kept], scores
 
 
-def _suppress(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Options | None) -> Tensor:
-    """Indices of the boxes that no better box of their class overlaps, best first."""
+def _suppress(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Options | None) -> tuple[Tensor, Tensor]:
+    """Indices of the boxes that no better box of their class suppresses, best first, and their scores."""
     if cfg is None:
-        return scores.argsort(descending=True)
-    kind = cfg.get("type", "nms")
-    if kind != "nms":
-        raise ConfigError(f"test_cfg.nms.type must be 'nms', got {kind!r}")
-    if cfg.get("class_agnostic", False):
-        return nms(boxes, scores, cfg["iou_threshold"])
-    return batched_nms(boxes, scores, labels, cfg["iou_threshold"])
+        kept = scores.argsort(descending=True)
+        return kept, scores[kept]
+    options = dict(cfg)
+    kind = options.pop("type", "nms")
+    if kind not in ("nms", "soft_nms"):
+        raise ConfigError(f"test_cfg.nms.type must be 'nms' or 'soft_nms', got {kind!r}")
+    if options.pop("class_agnostic", False):
+        labels = torch.zeros_like(labels)
+    if kind == "soft_nms":
+        return soft_nms(boxes, scores, labels, **options)
+    kept = batched_nms(boxes, scores, labels, cfg["iou_threshold"])
+    return kept, scores[kept]
+
+
+def soft_nms(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    iou_threshold: float = 0.3,
+    sigma: float = 0.5,
+    min_score: float = 1e-3,
+    method: str = "linear",
+) -> tuple[Tensor, Tensor]:
+    """Lower the scores of boxes that better ones overlap, in place of removing them (Bodla et al., arXiv:1704.04503).
+
+    Arguments and defaults are those of mmcv's operator of this name, which also works on the CPU.
+
+    Args:
+        boxes: [K, 4] x1, y1, x2, y2.
+        scores: [K].
+        labels: int64 [K]; boxes of different classes do not lower each other's scores.
+        iou_threshold: From this overlap on, ``linear`` multiplies by 1 - overlap and ``naive`` by 0.
+        sigma: ``gaussian`` multiplies by exp(-overlap² / sigma), at every overlap.
+        min_score: Boxes that fall below it are removed.
+        method: ``linear``, ``gaussian`` or ``naive``.
+
+    Returns:
+        int64 indices of the boxes that stay and their new scores, best first.
+
+    Raises:
+        ConfigError: If ``method`` is another word.
+    """
+    if method not in ("linear", "gaussian", "naive"):
+        raise ConfigError(f"test_cfg.nms.method must be 'linear', 'gaussian' or 'naive', got {method!r}")
+    # one box depends on the one before: on a GPU, every step would wait for it
+    corners, current, classes = boxes.cpu(), scores.cpu(), labels.cpu()
+    left = torch.arange(len(current))
+    kept, final = [], []
+    while len(left):
+        best = current.argmax()
+        chosen = left[best]
+        kept.append(chosen)
+        final.append(current[best])
+        overlap = box_iou(corners[chosen][None], corners[left])[0]
+        if method == "gaussian":
+            factor = (-overlap.square() / sigma).exp()
+        else:
+            factor = torch.where(overlap >= iou_threshold, 1 - overlap if method == "linear" else 0.0, 1.0)
+        current = torch.where(classes[left] == classes[chosen], current * factor, current)
+        stay = current >= min_score
+        stay[best] = False
+        left, current = left[stay], current[stay]
+    if not kept:
+        return labels.new_zeros(0), scores.new_zeros(0)
+    return torch.stack(kept).to(boxes.device), torch.stack(final).to(scores.device)
 
 
 @torch.no_grad()
@@ -119,8 +178,8 @@ def detections(
             boxes = to_original(boxes, meta)
         if factors is not None:
             best = best * torch.cat([level[i][p] for level, p in zip(factors, points, strict=True)])
-        kept = select_and_nms(boxes, best, labels, cfg)
-        found = InstanceData(bboxes=boxes[kept], scores=best[kept], labels=labels[kept])
+        kept, best = select_and_nms(boxes, best, labels, cfg)
+        found = InstanceData(bboxes=boxes[kept], scores=best, labels=labels[kept])
         for name, levels in (extras or {}).items():
             found[name] = torch.cat([level[i][p] for level, p in zip(levels, points, strict=True)])[kept]
         results.append(found)

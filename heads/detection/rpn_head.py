@@ -182,8 +182,8 @@ class RPNHead(BaseModule):
             boxes = self.bbox_coder.decode(torch.cat(priors), torch.cat(codes), max_shape=sample.img_shape)
             score = torch.cat(best)
             # boxes of different levels do not suppress each other
-            kept = select_and_nms(boxes, score, torch.cat(levels), cfg)
-            results.append(InstanceData(bboxes=boxes[kept], scores=score[kept], labels=torch.zeros_like(kept)))
+            kept, score = select_and_nms(boxes, score, torch.cat(levels), cfg)
+            results.append(InstanceData(bboxes=boxes[kept], scores=score, labels=torch.zeros_like(kept)))
         return results
 
 

@@ -214,7 +214,10 @@ class YOLOXHead(BaseModule):
             found = InstanceData(bboxes=boxes[i][valid], scores=scores[i][valid], labels=classes[i][valid])
             if rescale:
                 found.bboxes = to_original(found.bboxes, sample.metainfo)
-            results.append(found[select_and_nms(found.bboxes, found.scores, found.labels, self.test_cfg)])
+            kept, best = select_and_nms(found.bboxes, found.scores, found.labels, self.test_cfg)
+            found = found[kept]
+            found.scores = best
+            results.append(found)
         return results
 
     def _flat(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

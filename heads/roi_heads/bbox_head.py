@@ -211,8 +211,8 @@ class ConvFCBBoxHead(BaseModule):
         points, labels = (scores[:, :-1] > cfg.get("score_thr", 0)).nonzero(as_tuple=True)
         best = scores[points, labels]
         boxes = boxes[points, torch.zeros_like(labels) if self.reg_class_agnostic else labels]
-        kept = select_and_nms(boxes, best, labels, cfg)
-        return InstanceData(bboxes=boxes[kept], scores=best[kept], labels=labels[kept])
+        kept, best = select_and_nms(boxes, best, labels, cfg)
+        return InstanceData(bboxes=boxes[kept], scores=best, labels=labels[kept])
 
     @torch.no_grad()
     def refine(self, rois: Tensor, cls_score: Tensor, bbox_pred: Tensor, meta: Options, labels: Tensor) -> Tensor:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torchvision.ops import box_iou
@@ -34,16 +36,16 @@ def test_nms_equals_brute_force(agnostic, count):
     found, scores, labels = boxes(count), torch.rand(count), torch.randint(0, 3, (count,))
     expected = brute_force_nms(found, scores, labels, 0.4, agnostic)
     cfg = {"nms": {"type": "nms", "iou_threshold": 0.4, "class_agnostic": agnostic}}
-    assert select_and_nms(found, scores, labels, cfg).tolist() == expected
-    assert select_and_nms(found, scores, labels, {**cfg, "max_per_img": 5}).tolist() == expected[:5]
+    assert select_and_nms(found, scores, labels, cfg)[0].tolist() == expected
+    assert select_and_nms(found, scores, labels, {**cfg, "max_per_img": 5})[0].tolist() == expected[:5]
 
 
 def test_flat_boxes_go_first():
     found = torch.tensor([[0.0, 0, 5, 5], [9, 9, 9, 20], [10, 10, 12, 30]])
     scores, labels = torch.tensor([0.1, 0.9, 0.5]), torch.zeros(3, dtype=torch.long)
-    assert select_and_nms(found, scores, labels, {"min_bbox_size": 0}).tolist() == [2, 0]
-    assert select_and_nms(found, scores, labels, {"min_bbox_size": 2}).tolist() == [0]
-    assert select_and_nms(found, scores, labels, {}).tolist() == [1, 2, 0]
+    assert select_and_nms(found, scores, labels, {"min_bbox_size": 0})[0].tolist() == [2, 0]
+    assert select_and_nms(found, scores, labels, {"min_bbox_size": 2})[0].tolist() == [0]
+    assert select_and_nms(found, scores, labels, {})[0].tolist() == [1, 2, 0]
 
 
 def test_unknown_suppression_is_refused():
@@ -103,3 +105,48 @@ def test_nothing_found():
 def test_prediction_needs_a_test_cfg():
     with pytest.raises(ConfigError, match="test_cfg"):
         detections([], [], [], None, [], None, True)
+
+
+def slow_soft_nms(found, scores, labels, weight, min_score):
+    """mmcv's order of operations, a pair of boxes at a time."""
+    scores, left, kept = scores.tolist(), list(range(len(scores))), []
+    while left:
+        best = max(left, key=lambda i: scores[i])
+        kept.append(best)
+        left.remove(best)
+        for i in list(left):
+            if labels[i] == labels[best]:
+                scores[i] *= weight(float(box_iou(found[best][None], found[i][None])))
+            if scores[i] < min_score:
+                left.remove(i)
+    return kept, [scores[i] for i in kept]
+
+
+WEIGHTS = {
+    "linear": lambda overlap: 1 - overlap if overlap >= 0.4 else 1,
+    "gaussian": lambda overlap: math.exp(-(overlap**2) / 0.5),
+    "naive": lambda overlap: 0 if overlap >= 0.4 else 1,
+}
+
+
+@pytest.mark.parametrize("method", WEIGHTS)
+@pytest.mark.parametrize("count", [0, 1, 60])
+def test_soft_nms_equals_a_loop(method, count):
+    found, scores, labels = boxes(count).double(), torch.rand(count).double(), torch.randint(0, 3, (count,))
+    cfg = {"nms": {"type": "soft_nms", "iou_threshold": 0.4, "sigma": 0.5, "min_score": 0.05, "method": method}}
+    kept, lowered = select_and_nms(found, scores, labels, cfg)
+    expected, expected_scores = slow_soft_nms(found, scores, labels, WEIGHTS[method], 0.05)
+    assert kept.tolist() == expected
+    assert lowered.tolist() == pytest.approx(expected_scores)
+
+
+def test_naive_soft_nms_is_nms():
+    found, scores, labels = boxes(60), torch.rand(60), torch.randint(0, 3, (60,))
+    hard, _ = select_and_nms(found, scores, labels, {"nms": {"type": "nms", "iou_threshold": 0.4}})
+    soft = {"type": "soft_nms", "iou_threshold": 0.4, "min_score": 1e-9, "method": "naive"}
+    assert select_and_nms(found, scores, labels, {"nms": soft})[0].tolist() == hard.tolist()
+
+
+def test_unknown_method_of_soft_nms():
+    with pytest.raises(ConfigError, match="'linear', 'gaussian' or 'naive', got 'cubic'"):
+        select_and_nms(boxes(3), torch.rand(3), torch.zeros(3).long(), {"nms": dict(type="soft_nms", method="cubic")})
