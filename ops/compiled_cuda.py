@@ -115,7 +115,13 @@ def compile_library(compiler: str, targets: Sequence[str], target: Path) -> None
     Raises:
         BuildError: If nvcc fails; has the end of what it said.
     """
-    libraries = [f"-L{Path(torch.__file__).resolve().parent / 'lib'}", "-ltorch_cpu"]
+    # libtorch needs libtorch_cuda wherever that is, which has the functions for streams; a torch for the CPU lacks it
+    libraries = [
+        f"-L{Path(torch.__file__).resolve().parent / 'lib'}",
+        "-Xlinker=--no-as-needed",
+        "-ltorch",
+        "-ltorch_cpu",
+    ]
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         commands = compile_commands(compiler, targets, Path(folder))
         run_all(commands.values())

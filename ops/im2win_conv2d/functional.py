@@ -31,7 +31,8 @@ def im2win_conv2d(
         bias: [C'] or None.
         stride: At least 1; one number, or one for H and one for W. So is the next.
         padding: Zeros on each side, at least 0.
-        backend: ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest that can.
+        backend: ``cuda`` (float32), ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the
+            fastest that can.
 
     Returns:
         [N, C', H', W'] with H' = (H + 2 * padding - kh) // stride + 1, and W' likewise.

@@ -9,13 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foveal.ops.conv_arguments import memory_format_of
-from foveal.ops.dispatch import choose, cpp_why_not, register
+from foveal.ops.dispatch import choose, cpp_why_not, cuda_why_not, register
 from foveal.ops.im2win_conv2d.reference import im2win_conv2d_reference
 
 NAME = "im2win_conv2d"
 PANEL = 16  # kernels that the C++ kernel takes together
+TILE = 64  # and the CUDA kernel
 
-register(NAME, cpp=cpp_why_not(torch.float32, torch.float64, torch.bfloat16))
+register(
+    NAME,
+    cuda=cuda_why_not(torch.float32),
+    cpp=cpp_why_not(torch.float32, torch.float64, torch.bfloat16),
+)
 
 
 @torch.library.custom_op("foveal::im2win_conv2d", mutates_args=())
@@ -23,17 +28,24 @@ def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], padding: list[int], backend: str | None
 ) -> Tensor:
     """Compute `foveal.ops.im2win_conv2d`; the result has x's memory format, gradients are registered below."""
-    if choose(NAME, x, backend) == "reference":
+    chosen = choose(NAME, x, backend)
+    if chosen == "reference":
         y = im2win_conv2d_reference(x, weight, bias, (stride[0], stride[1]), (padding[0], padding[1]))
         return y.contiguous(memory_format=memory_format_of(x))
     exact = torch.float64 if x.dtype == torch.float64 else torch.float32
     result = _new_output(x.to(exact), weight, stride, padding)
     if result.numel():
-        kernels = F.pad(weight.to(exact).permute(3, 2, 1, 0).flatten(0, 2), (0, -weight.shape[0] % PANEL))
-        panels = kernels.unflatten(1, (-1, PANEL)).transpose(0, 1).contiguous()  # [C' / 16, kw * kh * C, 16]
+        kernels = weight.to(exact).permute(3, 2, 1, 0).flatten(0, 2)  # [kw * kh * C, C']
         shift = result.new_empty(0) if bias is None else bias.to(exact).contiguous()
         sizes = *weight.shape[2:], *stride, *padding
-        torch.ops.foveal_cpp.im2win_conv2d(x.to(exact), panels, shift, *sizes, result)
+        if chosen == "cuda":
+            kernels = F.pad(kernels, (0, -weight.shape[0] % TILE)).contiguous()
+            strips = x.new_empty(x.shape[0], result.shape[2], x.shape[3] + 2 * padding[1], weight.shape[2], x.shape[1])
+            torch.ops.foveal_cuda.im2win_conv2d(x, kernels, shift, *sizes, strips, result)
+        else:
+            kernels = F.pad(kernels, (0, -weight.shape[0] % PANEL))
+            panels = kernels.unflatten(1, (-1, PANEL)).transpose(0, 1).contiguous()  # [C' / 16, kw * kh * C, 16]
+            torch.ops.foveal_cpp.im2win_conv2d(x.to(exact), panels, shift, *sizes, result)
     return result.to(x.dtype)
 
 

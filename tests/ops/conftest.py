@@ -17,5 +17,6 @@ def backend(request, monkeypatch):
     if reason:
         pytest.skip(reason)
     monkeypatch.setenv("FOVEAL_OPS_BACKEND", request.param)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # what is compared with is exact
     with torch.device("cuda") if request.param == "cuda" else contextlib.nullcontext():
         yield request.param

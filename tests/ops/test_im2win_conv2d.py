@@ -66,7 +66,7 @@ def test_layouts_and_slices(backend, layout):
 
 def test_autocast(backend):
     x, weight, bias = tensors((1, 3, 8, 8), 4, (3, 3), torch.float32)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(x.device.type, torch.bfloat16):
         y = im2win_conv2d(x, weight.bfloat16(), bias)
         y.sum().backward()
     torch.testing.assert_close(y.float(), F.conv2d(x, weight, bias), rtol=0.05, atol=0.2)

@@ -45,6 +45,20 @@ def test_equals_conv2d(backend, shape, kernel, stride, padding, dilation):
         torch.testing.assert_close(mine, exact)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_types(backend, dtype):
+    x, weight, bias = tensors((3, 2, 35, 18), (13, 7), dtype)
+    y = large_kernel_depthwise_conv2d(x, weight, bias, stride=(1, 2))
+    grad = torch.randn_like(y)
+    exact = [t.detach().double().requires_grad_() for t in (x, weight, bias)]
+    want = F.conv2d(*exact, (1, 2), (6, 3), groups=2)
+    got = y, *torch.autograd.grad(y, (x, weight, bias), grad)
+    for mine, other in zip(got, (want, *torch.autograd.grad(want, exact, grad.double())), strict=True):
+        assert mine.dtype == dtype
+        far = 8 * torch.finfo(dtype).eps * other.abs().max().item()
+        torch.testing.assert_close(mine.double(), other, rtol=0, atol=far)
+
+
 def test_is_its_definition(backend):
     x, weight, bias = tensors((1, 2, 6, 5), (3, 5))
     y = large_kernel_depthwise_conv2d(x, weight, bias, stride=2, dilation=(2, 1))
@@ -98,7 +112,7 @@ def test_layouts_and_slices(backend, layout):
 def test_autocast_and_bfloat16(backend):
     x, weight, bias = tensors((1, 3, 8, 8), (5, 5), torch.float32)
     want = large_kernel_depthwise_conv2d(x, weight, bias)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(x.device.type, torch.bfloat16):
         torch.testing.assert_close(large_kernel_depthwise_conv2d(x, weight, bias).float(), want, rtol=0.05, atol=0.1)
         large_kernel_depthwise_conv2d(x.bfloat16(), weight, bias).sum().backward()
     low = large_kernel_depthwise_conv2d(*(t.bfloat16() for t in (x, weight, bias)))
