@@ -8,6 +8,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
+from mmengine.structures import InstanceData
 from torch import nn
 
 from foveal.data.base import Dataset
@@ -48,6 +49,25 @@ class ToyModel(BaseModel):
         self.calls += 1
         loss = (y[:, 0] - x.sum(1)).square().mean()
         return {"loss": loss * float("nan") if self.calls == self.poison_at else loss}
+
+
+@MODELS.register_module()
+class ToyOracle(BaseModel):
+    """Answers with the true boxes and masks, every other one moved."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, inputs, data_samples=None, mode="tensor"):
+        for sample in data_samples:
+            truth = sample.gt_instances
+            boxes, masks = truth.bboxes.clone(), truth.masks.clone()
+            boxes[::2] += 7
+            masks[::2] = masks[::2].roll((7, 7), (1, 2))
+            scores = torch.linspace(0.9, 0.3, len(boxes))
+            sample.pred_instances = InstanceData(bboxes=boxes, masks=masks, labels=truth.labels, scores=scores)
+        return data_samples
 
 
 @METRICS.register_module()
