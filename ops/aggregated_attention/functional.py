@@ -39,7 +39,8 @@ def aggregated_attention(
         local_weights: Added to the window's weights after the softmax, [N, H, W, heads, K]: a convolution with weights
             of its own for every position.
         scale: Factor of the scores q·k; None: dim ** -0.5.
-        backend: ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else the fastest that can.
+        backend: ``triton``, ``cpp`` or ``reference``; None: the environment's
+            ``FOVEAL_OPS_BACKEND``, else the fastest that can.
 
     Returns:
         As ``q``.

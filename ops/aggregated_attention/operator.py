@@ -8,11 +8,15 @@ import torch
 from torch import Tensor
 
 from foveal.ops.aggregated_attention.reference import aggregated_attention_reference
-from foveal.ops.dispatch import choose, cpp_why_not, recording, register
+from foveal.ops.dispatch import choose, cpp_why_not, recording, register, triton_why_not
 
 NAME = "aggregated_attention"
 
-register(NAME, cpp=cpp_why_not(torch.float32, torch.float64, torch.bfloat16))
+register(
+    NAME,
+    triton=triton_why_not(torch.float32, torch.bfloat16, torch.float16),
+    cpp=cpp_why_not(torch.float32, torch.float64, torch.bfloat16),
+)
 
 
 @torch.library.custom_op("foveal::aggregated_attention", mutates_args=())
@@ -30,11 +34,17 @@ def attend(
     backend: str | None,
 ) -> Tensor:
     """Compute `foveal.ops.aggregated_attention`; gradients are registered below."""
-    if choose(NAME, q, backend) == "reference" or q.numel() == 0:
+    chosen = choose(NAME, q, backend)
+    if chosen == "reference" or q.numel() == 0:
         return aggregated_attention_reference(
             q, k, v, k_pool, v_pool, kernel_size, local_bias, pool_bias, local_weights, scale
         ).contiguous()
-    tensors = _for_kernel(q, k, v, k_pool, v_pool, local_bias, pool_bias, local_weights)
+    given = [q, k, v, k_pool, v_pool, local_bias, pool_bias, local_weights]
+    if chosen == "triton":
+        from foveal.ops.aggregated_attention import triton  # an optional package
+
+        return triton.forward(given, kernel_size, scale)[0]
+    tensors = _for_kernel(*given)
     out = torch.empty_like(tensors[0], memory_format=torch.contiguous_format)
     torch.ops.foveal_cpp.aggregated_attention_forward(*tensors, kernel_size, scale, out)
     return out.to(q.dtype)
@@ -61,9 +71,14 @@ def attend_backward(
     backend: str | None,
 ) -> list[Tensor]:
     """Gradients for the tensors in their order, [0] for those that are not there."""
-    given = (q, k, v, k_pool, v_pool, local_bias, pool_bias, local_weights)
-    if choose(NAME, q, backend) == "reference" or q.numel() == 0:
+    given = [q, k, v, k_pool, v_pool, local_bias, pool_bias, local_weights]
+    chosen = choose(NAME, q, backend)
+    if chosen == "reference" or q.numel() == 0:
         return _reference_backward(grad, given, kernel_size, scale)
+    if chosen == "triton":
+        from foveal.ops.aggregated_attention import triton  # an optional package
+
+        return triton.backward(grad, given, kernel_size, scale)
     tensors = _for_kernel(*given)
     [slope] = _for_kernel(grad)
     grads = [torch.zeros_like(x, memory_format=torch.contiguous_format) for x in tensors]
@@ -96,7 +111,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 attend.register_autograd(_backward, setup_context=_setup)
 
 
-def _reference_backward(grad: Tensor, given: tuple[Tensor | None, ...], kernel_size: int, scale: float) -> list[Tensor]:
+def _reference_backward(grad: Tensor, given: list[Tensor | None], kernel_size: int, scale: float) -> list[Tensor]:
     """Differentiate the reference, for compiled graphs where no kernel can run."""
     inputs = [None if x is None else x.detach().requires_grad_() for x in given]
     q, k, v, k_pool, v_pool, local_bias, pool_bias, weights = inputs
