@@ -128,6 +128,27 @@ def test_one_sentence(fault, project, capsys):
         assert len(errors.splitlines()) == 1, errors
 
 
+def test_a_head_of_other_classes_is_left_out_on_request(project, capsys):
+    import torch
+
+    from foveal.config import load_config
+    from foveal.registry import MODELS
+
+    wide = load_config(str(project / "config.py")).model
+    wide.bbox_head.num_classes = 5
+    model = MODELS.build(wide)
+    model.init_weights()
+    torch.save({"state_dict": model.state_dict()}, project / "wide.pth")
+    load = f"load_from={project / 'wide.pth'}"
+    told = "wrong shape: bbox_head.conv_cls.weight is [5, 16, 3, 3] in the file, [2, 16, 3, 3] in the model"
+    code, errors = train(project, capsys, load)
+    assert code == 2 and told in errors and "load_partial=True" in errors
+    code, errors = train(project, capsys, load, "load_partial=True")
+    assert code == 0, errors
+    log = "".join(path.read_text() for path in (project / "work").rglob("*.log"))
+    assert told in log and "bbox_head.conv_cls.bias" in log and "wrong shape: backbone" not in log
+
+
 def test_right_input_trains(project, capsys):
     assert train(project, capsys)[0] == 0
     assert (project / "work" / "epoch_1.pth").is_file()

@@ -140,7 +140,14 @@ class Runner(MMRunner):
         content = ckpt.load_checkpoint(filename, map_location if isinstance(map_location, str) else "cpu")
         self.call_hook("after_load_checkpoint", checkpoint=content)
         model = self.model.module if is_model_wrapper(self.model) else self.model
-        differences = ckpt.load_state_dict(model, ckpt.extract_state_dict(content), filename, strict)
+        try:
+            differences = ckpt.load_state_dict(model, ckpt.extract_state_dict(content), filename, strict)
+        except CheckpointError as error:
+            raise (
+                CheckpointError(f"{error}\n(as load_from, with load_partial=True, it loads what fits)")
+                if strict
+                else error
+            ) from None
         for line in differences:
             self.logger.warning(line)
         self._has_loaded = True
