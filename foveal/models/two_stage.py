@@ -18,9 +18,9 @@ from foveal.structures import DataSample
 Options = dict[str, Any]
 
 
-@MODELS.register_module(name=["TwoStageDetector", "FasterRCNN", "MaskRCNN", "CascadeRCNN"])
+@MODELS.register_module(name=["TwoStageDetector", "FasterRCNN", "MaskRCNN", "CascadeRCNN", "SparseRCNN"])
 class TwoStageDetector(BaseModel):
-    """Backbone, neck, region proposals and a second stage; mmdet's Faster, Mask and Cascade R-CNN are this class.
+    """Backbone, neck, region proposals and a second stage: mmdet's Faster, Mask, Cascade and Sparse R-CNN.
 
     Args:
         backbone: Config of the backbone.
@@ -55,6 +55,7 @@ class TwoStageDetector(BaseModel):
         self.rpn_head: Any = build_head(rpn_head, self.neck or self.backbone, **rpn_options)
         roi_options = {"train_cfg": train.get("rcnn"), "test_cfg": test.get("rcnn")}
         self.roi_head: Any = MODELS.build({**roi_options, **roi_head}) if isinstance(roi_head, dict) else roi_head
+        self.trains = train_cfg is not None
         self.proposal_cfg = train.get("rpn_proposal") or test.get("rpn")
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
@@ -85,7 +86,9 @@ class TwoStageDetector(BaseModel):
             feats = self.extract_feat(inputs)
             size = tuple(inputs.shape[-2:])
             samples = data_samples or [DataSample(metainfo={"img_shape": size}) for _ in inputs]
-            proposals = [found.bboxes for found in self.rpn_head.predict(feats, samples)]
+            found = self.rpn_head.predict(feats, samples)
+            # a sparse second stage wants the proposals' features too
+            proposals = found if "features" in found[0] else [each.bboxes for each in found]
             return self.rpn_head(feats), self.roi_head(feats, proposals)
         if mode not in ("loss", "predict"):
             raise ValueError(f"mode must be tensor, loss or predict, got {mode!r}")
@@ -104,7 +107,7 @@ class TwoStageDetector(BaseModel):
             ConfigError: If there was no ``train_cfg``.
             DataError: If a label is no class of the head; names the image.
         """
-        if self.proposal_cfg is None:
+        if not self.trains:
             raise ConfigError("the detector has no train_cfg: training needs rpn, rpn_proposal and rcnn")
         check_labels(data_samples, self.roi_head.num_classes)
         feats = self.extract_feat(inputs)

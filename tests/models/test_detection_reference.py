@@ -31,6 +31,7 @@ NAMES = (
     "mask-rcnn_r50_fpn_1x_coco",
     "cascade-mask-rcnn_r50_fpn_1x_coco",
     pytest.param("cascade-rcnn_r50_fpn_1x_coco", marks=pytest.mark.slow),  # the one above without masks
+    "sparse-rcnn_r50_fpn_1x_coco",
     "deformable-detr_r50_16xb2-50e_coco",
     "deformable-detr-refine-twostage_r50_16xb2-50e_coco",
     "conditional-detr_r50_8xb2-50e_coco",
@@ -91,6 +92,13 @@ def numbered(kinds, outputs):
 
 def raw_outputs(model, image, sample, spec):
     """What the fixture pins beside the predictions."""
+    if spec["config"]["model"]["type"] == "SparseRCNN":
+        feats = model.extract_feat(image)
+        stages = model.roi_head.stages(feats, model.rpn_head.predict(feats, [sample]), [sample])
+        kinds = ("cls_score", "decoded_bboxes", "object_feats")
+        # the official boxes are one list for all images
+        named = {f"s{i}.{kind}": x for i, stage in enumerate(stages) for kind, x in zip(kinds, stage, strict=True)}
+        return {key: x.flatten(0, 1) if key.endswith("bboxes") else x for key, x in named.items()}
     if hasattr(model, "roi_head"):
         return two_stage_outputs(model, image, sample, spec["extra"]["proposals"])
     kinds = OUTPUTS.get(spec["config"]["model"]["bbox_head"]["type"], ("cls_score", "bbox_pred", "centerness"))
@@ -117,7 +125,7 @@ def two_stage_outputs(model, image, sample, proposals):
 
 def losses_of(model, image, sample, spec):
     """The training losses; of a second stage those of fixed proposals, since the first one's depend on ties."""
-    if not hasattr(model, "roi_head"):
+    if "proposals" not in spec["extra"]:
         return model(image, [sample], mode="loss")
     feats = model.extract_feat(image)
     boxes = InstanceData(bboxes=torch.tensor(spec["extra"]["proposals"], dtype=image.dtype))
