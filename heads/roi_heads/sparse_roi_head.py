@@ -112,7 +112,8 @@ class SparseRoIHead(BaseModule):
         self.test_cfg = test_cfg
         self.bbox_roi_extractor = MODELS.build(bbox_roi_extractor)
         self.bbox_head: Any = nn.ModuleList(MODELS.build(cfg) for cfg in heads)
-        self.num_classes: int = self.bbox_head[0].num_classes
+        first: Any = self.bbox_head[0]
+        self.num_classes: int = first.num_classes
         if train_cfg is not None:
             self.assigners = [TASK_UTILS.build(cfg["assigner"]) for cfg in train_cfg]
 

@@ -30,7 +30,7 @@ NAMES = (
     "faster-rcnn_r50_fpn_1x_coco",
     "mask-rcnn_r50_fpn_1x_coco",
     "cascade-mask-rcnn_r50_fpn_1x_coco",
-    pytest.param("cascade-rcnn_r50_fpn_1x_coco", marks=pytest.mark.slow),  # the one above without masks
+    "cascade-rcnn_r50_fpn_1x_coco",
     "sparse-rcnn_r50_fpn_1x_coco",
     "deformable-detr_r50_16xb2-50e_coco",
     "deformable-detr-refine-twostage_r50_16xb2-50e_coco",
@@ -151,7 +151,10 @@ def assert_same(recipe, outputs, spec, tolerance):
     assert max(errors.values()) <= tolerance, errors
 
 
-@pytest.fixture(scope="module", params=NAMES)
+SLOW = ("cascade-rcnn_r50_fpn_1x_coco",)  # the cascade with masks has all of it
+
+
+@pytest.fixture(scope="module", params=[pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in NAMES])
 def exact(request, recipe):
     """A fixture and its model in float64: built once for the outputs and, after them, the losses."""
     return spec_of(request.param), built(recipe, request.param, torch.float64)
