@@ -6,7 +6,6 @@ import torch
 from foveal.ops import compiled, compiled_cuda, dispatch
 
 
-@pytest.mark.slow
 def test_sources_compile_for_every_gpu(tmp_path):
     compiler = compiled_cuda.nvcc()
     if compiler is None:
