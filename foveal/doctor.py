@@ -13,6 +13,7 @@ import torch
 
 import foveal
 import foveal.ops
+from foveal.cache import home
 from foveal.ops import dispatch
 
 _PACKAGES = (
@@ -50,8 +51,7 @@ def report() -> Iterator[str]:
         yield f"device: CPU, {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads; no CUDA device"
     for tool in ("gcc", "nvcc", "git"):
         yield f"{tool}: {shutil.which(tool) or 'not found'}"
-    home = Path(os.environ.get("FOVEAL_HOME", "~/.cache/foveal")).expanduser()
-    yield f"downloads go to {home}"
+    yield f"downloads go to {home()}"
     yield f"operators and their backends, [chosen]; {dispatch.VARIABLE} chooses another"
     yield from dispatch.report()
     yield from _warnings(versions)

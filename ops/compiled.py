@@ -7,7 +7,6 @@ that is built at first use.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import os
@@ -16,10 +15,12 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
+
+from foveal.cache import alone_with, home
 
 CSRC = Path(__file__).resolve().parent / "csrc"
 LEVELS = {"AVX512": ["-march=x86-64-v4"], "AVX2": ["-march=x86-64-v3"], "DEFAULT": []}
@@ -105,12 +106,12 @@ def kept(name: Path, what: str, make: Callable[[Path], None]) -> Path:
     Raises:
         BuildError: If it cannot be made or written.
     """
-    target = Path(os.environ.get("FOVEAL_HOME", "~/.cache/foveal")).expanduser() / "ops" / name
+    target = home() / "ops" / name
     if target.is_file():
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(target.with_suffix(".lock")):
+        with alone_with(target):
             if not target.is_file():
                 warnings.warn(f"building the {what} once, into {target.parent}: about a minute", stacklevel=3)
                 make(target)
@@ -189,13 +190,3 @@ def fingerprint(compiler: str, flags: Sequence[str], folder: Path) -> str:
     for path in sorted(folder.iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Let one process build while the others wait."""
-    import fcntl  # not on Windows, where there is no g++ either
-
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

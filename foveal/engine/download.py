@@ -14,6 +14,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from foveal.cache import alone_with, home
 from foveal.errors import CheckpointError
 
 TRIES = 4
@@ -21,11 +22,6 @@ TIMEOUT = 30.0
 CHUNK = 2**20
 RECORD = ".sha256"
 """Beside a file: the hash that it had when it was downloaded."""
-
-
-def home() -> Path:
-    """Return the folder of everything that is downloaded or built: ``$FOVEAL_HOME``, else ~/.cache/foveal."""
-    return Path(os.environ.get("FOVEAL_HOME", "~/.cache/foveal")).expanduser()
 
 
 def cached(url: str) -> Path:
@@ -42,8 +38,9 @@ def cached(url: str) -> Path:
 def fetch(urls: Sequence[str], target: Path, sha256: str | None = None) -> Path:
     """Download a file unless it is there.
 
-    A transfer goes to ``<target>.part`` and is taken up again where it broke off, also by a later call; the file gets
-    its name when it is whole and its hash is right. Proxies are taken from the environment, as urllib does.
+    A transfer goes to ``<target>.part`` and is taken up again where it broke off, with a published hash also by a later
+    call; the file gets its name when it is whole and its hash is right. Proxies are taken from the environment, as
+    urllib does.
 
     Args:
         urls: Where the file is; each is tried in turn.
@@ -65,7 +62,10 @@ def fetch(urls: Sequence[str], target: Path, sha256: str | None = None) -> Path:
     reasons = []
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target):
+        with alone_with(target):
+            if sha256 is None:
+                # nothing would tell that the file has changed since the part of it came
+                _part(target).unlink(missing_ok=True)
             for url in urls if not target.is_file() else ():
                 try:
                     _fetch_one(url, target, sha256)
@@ -181,21 +181,6 @@ def _plainly(error: Exception) -> str:
 
 def _part(target: Path) -> Path:
     return target.with_name(target.name + ".part")
-
-
-@contextlib.contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Let one process download a file while others wait for it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: two processes may both download; the later rename wins
-        yield
-        return
-    lock = target.with_name(target.name + ".lock")
-    with open(lock, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-        lock.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

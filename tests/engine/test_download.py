@@ -72,7 +72,7 @@ def test_a_file_comes_and_is_kept(kind, server, tmp_path):
     count = len(server.requests)
     download.fetch([f"{server.url}/{kind}/model.pth"], target)
     assert target.read_bytes() == CONTENT and len(server.requests) == count
-    assert [path.name for path in tmp_path.iterdir()] == ["model.pth"]
+    assert {path.name for path in tmp_path.iterdir()} == {"model.pth", "model.pth.lock"}
 
 
 @pytest.mark.parametrize("kind", ["breaks", "whole_again"])
@@ -98,6 +98,12 @@ def test_a_part_of_another_file_is_begun_anew(server, tmp_path):
     (tmp_path / "model.pth.part").write_bytes(CONTENT + b"more")
     download.fetch([f"{server.url}/whole/model.pth"], tmp_path / "model.pth", HASH)
     assert (tmp_path / "model.pth").read_bytes() == CONTENT
+
+
+def test_without_a_hash_a_part_of_an_earlier_call_is_not_trusted(server, tmp_path):
+    (tmp_path / "model.pth.part").write_bytes(b"of an older file")
+    download.fetch([f"{server.url}/whole/model.pth"], tmp_path / "model.pth")
+    assert (tmp_path / "model.pth").read_bytes() == CONTENT and server.requests[0][1] is None
 
 
 def test_the_next_mirror_serves(server, tmp_path):
