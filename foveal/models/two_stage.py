@@ -86,10 +86,7 @@ class TwoStageDetector(BaseModel):
             feats = self.extract_feat(inputs)
             size = tuple(inputs.shape[-2:])
             samples = data_samples or [DataSample(metainfo={"img_shape": size}) for _ in inputs]
-            found = self.rpn_head.predict(feats, samples)
-            # a sparse second stage wants the proposals' features too
-            proposals = found if "features" in found[0] else [each.bboxes for each in found]
-            return self.rpn_head(feats), self.roi_head(feats, proposals)
+            return self.rpn_head(feats), self.roi_head(feats, self.rpn_head.predict(feats, samples))
         if mode not in ("loss", "predict"):
             raise ValueError(f"mode must be tensor, loss or predict, got {mode!r}")
         if data_samples is None:

@@ -74,17 +74,17 @@ class CascadeRoIHead(BaseModule):
             raise ConfigError(f"CascadeRoIHead.{name} must be one config, or {self.num_stages}; got {len(given)}")
         return nn.ModuleList(MODELS.build(cfg) for cfg in given)
 
-    def forward(self, feats: Sequence[Tensor], proposals: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], ...]:
+    def forward(self, feats: Sequence[Tensor], proposals: Sequence[InstanceData]) -> tuple[tuple[Tensor, ...], ...]:
         """Return every stage's raw outputs for the same proposals.
 
         Args:
             feats: One [N, C, H_l, W_l] a level.
-            proposals: N images' [K_i, 4].
+            proposals: N images' ``bboxes`` [K_i, 4].
 
         Returns:
             A tuple a stage: logits, box offsets and, with mask heads, mask logits.
         """
-        rois = bbox2roi(proposals)
+        rois = bbox2roi([p.bboxes for p in proposals])
         outputs = []
         for stage in range(self.num_stages):
             out = self.bbox_head[stage](self.bbox_roi_extractor[stage](feats, rois))

@@ -60,17 +60,17 @@ class StandardRoIHead(BaseModule):
             self.assigner = TASK_UTILS.build(train_cfg["assigner"])
             self.sampler = TASK_UTILS.build(train_cfg["sampler"])
 
-    def forward(self, feats: Sequence[Tensor], proposals: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def forward(self, feats: Sequence[Tensor], proposals: Sequence[InstanceData]) -> tuple[Tensor, ...]:
         """Return the raw outputs for proposals.
 
         Args:
             feats: One [N, C, H_l, W_l] a level.
-            proposals: N images' [K_i, 4].
+            proposals: N images' ``bboxes`` [K_i, 4].
 
         Returns:
             Logits and box offsets of all proposals in turn and, with a mask head, mask logits.
         """
-        rois = bbox2roi(proposals)
+        rois = bbox2roi([p.bboxes for p in proposals])
         outputs = self.bbox_head(self.bbox_roi_extractor(feats, rois))
         if self.mask_head is None:
             return outputs

@@ -110,7 +110,7 @@ def two_stage_outputs(model, image, sample, proposals):
     feats = model.extract_feat(image)
     boxes = torch.tensor(proposals, dtype=image.dtype)
     named = numbered(("rpn_cls_score", "rpn_bbox_pred"), model.rpn_head(feats))
-    outputs = model.roi_head(feats, [boxes])
+    outputs = model.roi_head(feats, [InstanceData(bboxes=boxes)])
     kinds = ("roi_cls_score", "roi_bbox_pred", "roi_mask_pred")
     if isinstance(outputs[0], tuple):
         for stage, out in enumerate(outputs):
