@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms, box_iou
 
 from foveal.errors import ConfigError
+from foveal.registry import unknown_arguments
 
 Options = dict[str, Any]
 
@@ -75,6 +76,9 @@ def _suppress(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Options | None
     if options.pop("class_agnostic", False):
         labels = torch.zeros_like(labels)
     if kind == "soft_nms":
+        problem = unknown_arguments(soft_nms, options)
+        if problem:
+            raise ConfigError(f"test_cfg.nms: {problem}")
         return soft_nms(boxes, scores, labels, **options)
     kept = batched_nms(boxes, scores, labels, cfg["iou_threshold"])
     return kept, scores[kept]
