@@ -6,22 +6,14 @@ Two GPUs, sixteen images each. Numbers of the model: projects/pp_mobileseg of op
 schedule: not measured.
 """
 
-_base_ = ["../_base_/datasets/ade20k_512x512.py", "../_base_/schedules/sgd_160k.py"]
+_base_ = [
+    "../_base_/models/pp_mobileseg_ade20k.py",
+    "../_base_/datasets/ade20k_512x512.py",
+    "../_base_/schedules/sgd_160k.py",
+]
 
 model = dict(
-    type="EncoderDecoder",
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512),
-        test_cfg=dict(size_divisor=32),
-    ),
     backbone=dict(
-        type="StrideFormer",
         mobileV3_cfg=[
             [[3, 16, 16, True, "ReLU", 1], [3, 64, 32, False, "ReLU", 2], [3, 48, 24, False, "ReLU", 1]],
             [[5, 96, 32, True, "HSwish", 2], [5, 96, 32, True, "HSwish", 1]],
@@ -34,10 +26,7 @@ model = dict(
         num_heads=4,
         inj_type="AAM",
         out_feat_chs=[32, 64, 128],
-        act_cfg=dict(type="ReLU6"),
     ),
-    decode_head=dict(type="PPMobileSegHead", in_index=0, num_classes=150, dropout_ratio=0.1, use_dw=True),
-    test_cfg=dict(mode="whole"),
 )
 train_dataloader = dict(batch_size=16)
 train_cfg = dict(max_iters=80000, val_interval=8000)
