@@ -34,8 +34,8 @@ def cases(device: str) -> Iterator[dict[str, Any]]:
             yield row | {"pass": "forward", "ours": ours, "peer": theirs, "flops": flops}
         yield row | {
             "pass": "forward+backward",
-            "ours": lambda: torch.autograd.grad(ours().sum(), inputs),  # noqa: B023
-            "peer": lambda: torch.autograd.grad(theirs().sum(), inputs),  # noqa: B023
+            "ours": lambda: torch.autograd.grad(ours().sum(), inputs),
+            "peer": lambda: torch.autograd.grad(theirs().sum(), inputs),
             # the columns are multiplied for the output, the weight's and the columns' gradient
             "flops": 3 * flops,
         }

@@ -27,8 +27,8 @@ def cases(device: str) -> Iterator[dict[str, Any]]:
                         "case": f"C{channels} H{size} k{kernel}",
                         "pass": "forward",
                         "peer_name": f"conv2d {str(layout).removeprefix('torch.')}",
-                        "ours": lambda: large_kernel_depthwise_conv2d(x, weight),  # noqa: B023
-                        "peer": lambda: F.conv2d(other, weight, None, 1, kernel // 2, 1, channels),  # noqa: B023
+                        "ours": lambda: large_kernel_depthwise_conv2d(x, weight),
+                        "peer": lambda: F.conv2d(other, weight, None, 1, kernel // 2, 1, channels),
                         "bytes": (2 * x.numel() + weight.numel()) * x.element_size(),
                         "flops": 2 * x.numel() * kernel**2,
                     }

@@ -45,11 +45,11 @@ def cases(device: str) -> Iterator[dict[str, Any]]:
         with torch.no_grad():
             yield row | {
                 "pass": "forward",
-                "ours": lambda: multi_scale_deformable_attention(*arguments),  # noqa: B023
-                "peer": lambda: sampled(*arguments),  # noqa: B023
+                "ours": lambda: multi_scale_deformable_attention(*arguments),
+                "peer": lambda: sampled(*arguments),
             }
         yield row | {
             "pass": "forward+backward",
-            "ours": lambda: torch.autograd.grad(multi_scale_deformable_attention(*arguments).sum(), inputs),  # noqa: B023
-            "peer": lambda: torch.autograd.grad(sampled(*arguments).sum(), inputs),  # noqa: B023
+            "ours": lambda: torch.autograd.grad(multi_scale_deformable_attention(*arguments).sum(), inputs),
+            "peer": lambda: torch.autograd.grad(sampled(*arguments).sum(), inputs),
         }

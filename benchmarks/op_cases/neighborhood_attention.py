@@ -47,8 +47,8 @@ def cases(device: str) -> Iterator[dict[str, Any]]:
                 "case": shape,
                 "pass": "forward",
                 "peer_name": "unfold",
-                "ours": lambda: neighborhood_attention(q, k, v, size, dilation),  # noqa: B023
-                "peer": lambda: gathered(q, k, v, rows, columns),  # noqa: B023
+                "ours": lambda: neighborhood_attention(q, k, v, size, dilation),
+                "peer": lambda: gathered(q, k, v, rows, columns),
                 "bytes": 4 * q.numel() * q.element_size(),
                 "flops": flops,
             }
@@ -57,8 +57,8 @@ def cases(device: str) -> Iterator[dict[str, Any]]:
             "case": shape,
             "pass": "forward+backward",
             "peer_name": "unfold",
-            "ours": lambda: torch.autograd.grad(neighborhood_attention(*inputs, size, dilation).sum(), inputs),  # noqa: B023
-            "peer": lambda: torch.autograd.grad(gathered(*inputs, rows, columns).sum(), inputs),  # noqa: B023
+            "ours": lambda: torch.autograd.grad(neighborhood_attention(*inputs, size, dilation).sum(), inputs),
+            "peer": lambda: torch.autograd.grad(gathered(*inputs, rows, columns).sum(), inputs),
             "bytes": 8 * q.numel() * q.element_size(),
             "flops": 3.5 * flops,
         }

@@ -23,10 +23,10 @@ def cases(device: str) -> Iterator[dict[str, Any]]:
         shape = f"[{batch},{dim},{length}] s{states} g{groups}"
 
         def ours() -> torch.Tensor:
-            return selective_scan(u, delta, rates, b, c, skip, delta_softplus=True)  # noqa: B023
+            return selective_scan(u, delta, rates, b, c, skip, delta_softplus=True)
 
         def peer() -> torch.Tensor:
-            return selective_scan_reference(u, delta, rates, b, c, skip, None, None, True)  # noqa: B023
+            return selective_scan_reference(u, delta, rates, b, c, skip, None, None, True)
 
         with torch.no_grad():
             case = {"case": shape, "pass": "forward", "peer_name": "loop over positions"}
@@ -36,7 +36,7 @@ def cases(device: str) -> Iterator[dict[str, Any]]:
             "case": shape,
             "pass": "forward+backward",
             "peer_name": "loop over positions",
-            "ours": lambda: torch.autograd.grad(ours().sum(), inputs),  # noqa: B023
-            "peer": lambda: torch.autograd.grad(peer().sum(), inputs),  # noqa: B023
+            "ours": lambda: torch.autograd.grad(ours().sum(), inputs),
+            "peer": lambda: torch.autograd.grad(peer().sum(), inputs),
             "bytes": 24 * u.numel(),
         }

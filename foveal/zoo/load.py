@@ -131,7 +131,7 @@ def _trunk(variant: Variant) -> StateDict:
     try:
         with torch.device("meta"):
             return MODELS.build({**variant.backbone, **variant.trunk}).state_dict()
-    except (FovealError, RuntimeError, NotImplementedError):
+    except (FovealError, RuntimeError):
         return {}
 
 
