@@ -6,6 +6,7 @@ from foveal.models.conditional_detr import ConditionalDETR
 from foveal.models.data_preprocessor import DataPreprocessor, DetDataPreprocessor, SegDataPreProcessor
 from foveal.models.deformable_detr import DINO, DeformableDETR
 from foveal.models.detector import SingleStageDetector
+from foveal.models.mask2former import Mask2Former
 from foveal.models.restoration import CFSR, ESPCNNet
 from foveal.models.restorer import Restorer
 from foveal.models.seg_tta import SegTTAModel
@@ -23,6 +24,7 @@ __all__ = [
     "ESPCNNet",
     "EncoderDecoder",
     "ImageClassifier",
+    "Mask2Former",
     "Restorer",
     "SegDataPreProcessor",
     "SegTTAModel",

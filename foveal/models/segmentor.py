@@ -163,6 +163,9 @@ class EncoderDecoder(BaseModel):
     def _predict_in_strips(self, inputs: Tensor, data_samples: list[DataSample] | None) -> list[DataSample]:
         """`predict` without the logits of a whole image: labels only, a few rows at a time."""
         small = self.decode_head(self.extract_feat(inputs))
+        if not isinstance(small, Tensor):
+            name = type(self.decode_head).__name__
+            raise ConfigError(f"EncoderDecoder.test_cfg.strip_rows needs logits of pixels, which {name} does not give")
         samples = data_samples or [DataSample() for _ in range(len(inputs))]
         align, step = self.decode_head.align_corners, self.test_cfg["strip_rows"]
         for sample, logits in zip(samples, small, strict=True):

@@ -17,6 +17,7 @@ class DataSample(BaseDataElement):
                         pixels of the original image
     ``gt_sem_seg``      PixelData: ``data`` int64 [1, H, W], 255 = ignored
     ``pred_sem_seg``    PixelData: ``data`` int64 [1, H, W] at the original size
+    ``pred_panoptic_seg``  PixelData: ``sem_seg`` int32 [1, H, W] at the original size, class + 1000 * object
     ``seg_logits``      PixelData: ``data`` float [num_classes, H, W]
     ``gt_label``        int64 [1] (image classification)
     ``pred_label``      int64 [1]; ``pred_score`` float [num_classes], sums to 1
@@ -33,6 +34,7 @@ class DataSample(BaseDataElement):
     pred_instances: InstanceData
     gt_sem_seg: PixelData
     pred_sem_seg: PixelData
+    pred_panoptic_seg: PixelData
     seg_logits: PixelData
     gt_label: Tensor
     pred_label: Tensor

@@ -5,6 +5,8 @@ from foveal.heads.segmentation.decode_head import DecodeHead
 from foveal.heads.segmentation.fcn_head import FCNHead
 from foveal.heads.segmentation.fpn_head import FPNHead
 from foveal.heads.segmentation.lraspp_head import LRASPPHead
+from foveal.heads.segmentation.mask2former_head import Mask2FormerHead
+from foveal.heads.segmentation.maskformer_fusion_head import MaskFormerFusionHead
 from foveal.heads.segmentation.pp_mobileseg_head import PPMobileSegHead
 from foveal.heads.segmentation.psp_head import PSPHead
 from foveal.heads.segmentation.segformer_head import SegformerHead
@@ -17,6 +19,8 @@ __all__ = [
     "FCNHead",
     "FPNHead",
     "LRASPPHead",
+    "Mask2FormerHead",
+    "MaskFormerFusionHead",
     "PPMobileSegHead",
     "PSPHead",
     "SegformerHead",

@@ -13,6 +13,7 @@ from foveal.structures import DataSample
 NAMES = (
     "fcn_r50-d8_4xb4-160k_ade20k-512x512",
     "fpn_r50_4xb4-160k_ade20k-512x512",
+    "mask2former_r50_8xb2-160k_ade20k-512x512",
     "segformer_mit-b0_8xb2-160k_ade20k-512x512",
     "upernet_r50_4xb4-160k_ade20k-512x512",
 )
@@ -63,7 +64,11 @@ def model(spec, state):
 def outputs(model, x, data_sample):
     with torch.no_grad():
         feats = model.extract_feat(x)
-        out = {"seg_logits": model(x)}
+        raw = model(x)
+        out = {"seg_logits": raw}
+        if isinstance(raw, tuple):
+            layers = zip(("cls_scores", "mask_preds"), raw, strict=True)
+            out = {f"{name}_{i}": value for name, values in layers for i, value in enumerate(values)}
         if model.auxiliary_head is not None:
             out["aux_logits"] = model.auxiliary_head(feats)
         predicted = model(x, [copy.deepcopy(data_sample)], mode="predict")[0]
@@ -106,6 +111,8 @@ def test_sliding_windows(spec, recipe, state, data_sample):
 def test_losses_and_gradients(spec, recipe, model, data_sample):
     x = recipe.tensor_input(spec["inputs"]["x"], torch.float64)
     model.zero_grad()
+    if "loss_seed" in spec["extra"]:  # of random points
+        torch.manual_seed(spec["extra"]["loss_seed"])
     losses = model(x, [data_sample], mode="loss")
     total = sum(value for key, value in losses.items() if "loss" in key)
     total.backward()
