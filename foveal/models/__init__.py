@@ -1,6 +1,6 @@
 """Whole models: what a config's ``model`` names."""
 
-from foveal.models.batch_augments import BatchSyncRandomResize
+from foveal.models.batch_augments import BatchFixedSizePad, BatchSyncRandomResize
 from foveal.models.classifier import ImageClassifier
 from foveal.models.conditional_detr import ConditionalDETR
 from foveal.models.data_preprocessor import DataPreprocessor, DetDataPreprocessor, SegDataPreProcessor
@@ -16,6 +16,7 @@ from foveal.models.two_stage import TwoStageDetector
 __all__ = [
     "CFSR",
     "DINO",
+    "BatchFixedSizePad",
     "BatchSyncRandomResize",
     "ConditionalDETR",
     "DataPreprocessor",

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor, nn
 
 from foveal.errors import ConfigError
+from foveal.models.batch_augments import pad, pad_truth
 from foveal.registry import MODELS
 
 
@@ -67,12 +67,12 @@ class DataPreprocessor(BaseDataPreprocessor):
         images = [self._normalise(image) for image in data["inputs"]]
         samples = data.get("data_samples")
         height, width = self._target_size(images, training)
-        inputs = torch.stack([_pad(image, height, width, self.pad_value) for image in images])
+        inputs = torch.stack([pad(image, height, width, self.pad_value) for image in images])
         for sample, image in zip(samples, images, strict=True) if samples is not None else ():
             self._describe(sample, (image.shape[-2], image.shape[-1]), (height, width))
             # in evaluation they may have the original image's size, not the network's
             if training:
-                self._pad_sample(sample, (height, width))
+                pad_truth(sample, (height, width), self.seg_pad_value, self.pad_mask)
         return {"inputs": inputs, "data_samples": samples}
 
     def _normalise(self, image: Tensor) -> Tensor:
@@ -95,23 +95,6 @@ class DataPreprocessor(BaseDataPreprocessor):
         sample.set_metainfo({"batch_input_shape": batch_shape, "pad_shape": pad_shape})
         if "img_shape" not in sample:
             sample.set_metainfo({"img_shape": image_shape})
-
-    def _pad_sample(self, sample: Any, batch_shape: tuple[int, int]) -> None:
-        if "gt_sem_seg" in sample:
-            seg = sample.gt_sem_seg.data
-            del sample.gt_sem_seg.data  # PixelData refuses a tensor of another size while the old one is there
-            sample.gt_sem_seg.data = _pad(seg, *batch_shape, self.seg_pad_value)
-        if self.pad_mask:
-            for field in ("gt_instances", "ignored_instances"):
-                instances = sample.get(field)
-                if instances is not None and "masks" in instances:
-                    instances.masks = _pad(instances.masks, *batch_shape, 0)
-
-
-def _pad(x: Tensor, height: int, width: int, value: float) -> Tensor:
-    """Pad [..., h, w] at the bottom and right; what is larger, such as truth at the original size, stays."""
-    missing = (0, max(0, width - x.shape[-1]), 0, max(0, height - x.shape[-2]))
-    return F.pad(x, missing, value=value) if any(missing) else x
 
 
 @MODELS.register_module()

@@ -7,9 +7,9 @@ from torch import Tensor
 from foveal.registry import TASK_UTILS
 
 
-@TASK_UTILS.register_module()
+@TASK_UTILS.register_module(name=["PseudoSampler", "MaskPseudoSampler"])
 class PseudoSampler:
-    """Keep all priors, for losses that cope with the imbalance themselves (focal loss)."""
+    """Keep all priors, for losses that cope with the imbalance themselves (focal loss); or all queries of masks."""
 
     # the losses are divided by the positives alone, not by all that were sampled
     avg_factor_with_neg = False

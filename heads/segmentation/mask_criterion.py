@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from foveal.errors import ConfigError
 from foveal.heads.assigners.hungarian_assigner import Match
 from foveal.heads.detection.dense import mean_over_ranks, precise
+from foveal.heads.samplers.pseudo_sampler import PseudoSampler
 from foveal.registry import MODELS, TASK_UTILS
 
 Options = dict[str, Any]
@@ -50,9 +51,9 @@ class MaskCriterion(nn.Module):
         self.num_points: int = cfg.get("num_points", 12544)
         self.oversample_ratio: float = cfg.get("oversample_ratio", 3.0)
         self.importance_sample_ratio: float = cfg.get("importance_sample_ratio", 0.75)
-        sampler = (cfg.get("sampler") or {}).get("type", "MaskPseudoSampler")
-        if sampler.rpartition(".")[2] != "MaskPseudoSampler":
-            raise ConfigError(f"Mask2FormerHead.train_cfg.sampler must be MaskPseudoSampler, got {sampler}")
+        sampler = cfg.get("sampler")
+        if sampler is not None and not isinstance(TASK_UTILS.build(sampler), PseudoSampler):
+            raise ConfigError(f"Mask2FormerHead.train_cfg.sampler must be MaskPseudoSampler, got {sampler['type']}")
         if self.oversample_ratio < 1 or not 0 <= self.importance_sample_ratio <= 1:
             raise ConfigError(
                 "Mask2FormerHead.train_cfg needs oversample_ratio from 1 on and importance_sample_ratio from 0 to 1, "

@@ -4,7 +4,7 @@ import random
 
 import torch
 from mmengine.logging import MessageHub
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
 
 from foveal.models import BatchSyncRandomResize, DetDataPreprocessor
 from foveal.structures import DataSample
@@ -43,3 +43,21 @@ def test_width_follows_the_shape_of_the_batch():
     sample.set_metainfo({"pad_shape": (64, 128), "img_shape": (64, 128)})
     augment(torch.zeros(1, 3, 64, 128), [sample])
     assert augment.input_size == (96, 192)
+
+
+def test_fixed_size():
+    data = batch()
+    sample = data["data_samples"][0]
+    sample.gt_instances.masks = torch.ones(1, 64, 64, dtype=torch.bool)
+    sample.gt_sem_seg = PixelData(data=torch.zeros(1, 64, 64, dtype=torch.long))
+    pad = {"type": "BatchFixedSizePad", "size": (96, 32), "img_pad_value": 7, "pad_mask": True, "pad_seg": True}
+    data = DetDataPreprocessor(batch_augments=[pad])(data, training=True)
+    sample = data["data_samples"][0]
+    assert data["inputs"].shape == (1, 3, 96, 64)
+    assert (data["inputs"][..., 64:, :] == 7).all()
+    assert sample.batch_input_shape == (96, 64)
+    assert sample.img_shape == (64, 64)
+    assert sample.gt_instances.masks.shape == (1, 96, 64)
+    assert sample.gt_instances.masks.sum() == 64 * 64
+    assert (sample.gt_sem_seg.data[:, 64:] == 255).all()
+    assert (sample.gt_sem_seg.data[:, :64] == 0).all()

@@ -14,6 +14,7 @@ from foveal.structures import DataSample
 NAME = "mask2former_r50_8xb2-lsj-50e_coco-panoptic"
 WIDTH, SIDE = 32, 64
 ATTENTION = {"embed_dims": WIDTH, "num_heads": 4}
+RANDOM = {"type": "RandomSampler", "num": 8, "pos_fraction": 0.5}
 FFN = {"embed_dims": WIDTH, "feedforward_channels": 48}
 
 
@@ -190,7 +191,7 @@ def test_refuses_wrong_labels_and_missing_masks():
         ("panoptic_head", {"loss_cls": {"type": "CrossEntropyLoss", "class_weight": [1.0]}}, "must have 6 entries"),
         ("panoptic_head", {"num_transformer_feat_level": 4}, "num_outs is 3"),
         ("panoptic_head", {"feat_channels": 48}, "must be feat_channels 48"),
-        ("train_cfg", {"sampler": {"type": "RandomSampler"}}, "must be MaskPseudoSampler, got RandomSampler"),
+        ("train_cfg", {"sampler": RANDOM}, "must be MaskPseudoSampler, got RandomSampler"),
         ("train_cfg", {"oversample_ratio": 0.5}, "oversample_ratio from 1 on"),
     ],
 )
