@@ -249,19 +249,43 @@ def _prepare_detections(
             f"detections name {len(strange)} image ids that the annotations lack, first {strange[0]!r}; "
             f"the annotations hold {len(known)} images"
         )
-    keys = ("image_id", "category_id", "score")
-    prepared = []
-    for number, source in enumerate(detections, start=1):
-        detection = {key: source[key] for key in keys} | {"id": number, "iscrowd": 0}
-        if iou_type == "segm":
-            if "segmentation" not in source:
-                raise DataError(f"a detection of image {source['image_id']} has no mask, which the metric 'segm' needs")
-            # the size class follows from the mask, not from the box that the detector also gave
-            detection["segmentation"] = source["segmentation"]
-            detection["area"] = float(mask_utils.area(source["segmentation"]))
-            detection["bbox"] = mask_utils.toBbox(source["segmentation"]).tolist()
-        else:
-            detection["bbox"] = source["bbox"]
-            detection["area"] = source["bbox"][2] * source["bbox"][3]
-        prepared.append(detection)
-    return prepared
+    if iou_type == "segm":
+        shapes = _masks(gt, detections)
+        # the size class follows from the mask, not from the box that the detector also gave
+        areas = [mask_utils.area(d["segmentation"]) for d in detections]
+    else:
+        shapes = [{"bbox": d["bbox"]} for d in detections]
+        areas = [d["bbox"][2] * d["bbox"][3] for d in detections]
+    return [
+        {
+            "image_id": d["image_id"],
+            "category_id": d["category_id"],
+            "score": d["score"],
+            "id": number,
+            "iscrowd": 0,
+            "area": float(area),
+            **shape,
+        }
+        for number, (d, shape, area) in enumerate(zip(detections, shapes, areas, strict=True), start=1)
+    ]
+
+
+def _masks(gt: dict[str, Any], detections: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return each detection's ``segmentation``, an empty one where its image holds no truth of its category.
+
+    Such a mask meets nothing, so of it only the area counts; decoding it is most of the work of an evaluation.
+    """
+    wanted = {(a["image_id"], a["category_id"]) for a in gt.get("annotations", ())}
+    empty: dict[tuple[int, int], dict[str, Any]] = {}
+    shapes = []
+    for source in detections:
+        if "segmentation" not in source:
+            raise DataError(f"a detection of image {source['image_id']} has no mask, which the metric 'segm' needs")
+        mask = source["segmentation"]
+        if (source["image_id"], source["category_id"]) not in wanted:
+            size = tuple(mask["size"])
+            if size not in empty:
+                empty[size] = mask_utils.encode(np.zeros(size, np.uint8, order="F"))
+            mask = empty[size]
+        shapes.append({"segmentation": mask})
+    return shapes
