@@ -155,7 +155,15 @@ def lookup(name: str, registry: mm.Registry) -> Any:
     return None
 
 
-_MODEL_FOLDERS = ("mmcv.cnn", "foveal.backbones", "foveal.necks", "foveal.heads", "foveal.models", "foveal.zoo")
+_MODEL_FOLDERS = (
+    "mmcv.cnn",
+    "foveal.backbones",
+    "foveal.necks",
+    "foveal.heads",
+    "foveal.models",
+    "foveal.engine",
+    "foveal.zoo",
+)
 
 MODELS = Registry("model", mm.MODELS, _MODEL_FOLDERS)
 TASK_UTILS = Registry("task util", mm.TASK_UTILS, ("foveal.heads",))

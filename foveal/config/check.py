@@ -47,6 +47,7 @@ _BY_KEY: dict[str, tuple[mm.Registry, ...]] = {
     "datasets": (ours.DATASETS,),
     "pipeline": (ours.TRANSFORMS,),
     "tta_pipeline": (ours.TRANSFORMS,),
+    "switch_pipeline": (ours.TRANSFORMS,),
     "batch_sampler": (ours.DATA_SAMPLERS,),
     "collate_fn": (ours.FUNCTIONS,),
     "worker_init_fn": (ours.FUNCTIONS,),
@@ -70,7 +71,7 @@ _TAKEN_OUT = {
     "optim_wrapper": {"constructor", "paramwise_cfg"},
     "norm_cfg": {"requires_grad"},
 }
-_LISTS = {"pipeline", "custom_hooks", "vis_backends", "param_scheduler"}
+_LISTS = {"pipeline", "switch_pipeline", "custom_hooks", "vis_backends", "param_scheduler"}
 _NAMES_OF_FUNCTIONS = {"nms", "soft_nms"}
 
 
@@ -150,7 +151,8 @@ def _components(node: Any, key: Key = (), registries: tuple[mm.Registry, ...] = 
                 continue  # a helper variable: its content is checked where it is used
             if node.get("type") == "Albu" and name == "transforms":
                 continue  # albumentations' names, checked by the transform itself
-            below = _BY_KEY.get(str(name), registries)
+            # the names of the default hooks are free, and one is param_scheduler
+            below = registries if key == ("default_hooks",) else _BY_KEY.get(str(name), registries)
             if name == "sampler" and str(key[-1] if key else "").endswith("_dataloader"):
                 below = (ours.DATA_SAMPLERS,)
             if len(key) == 0 and name in ("train_cfg", "val_cfg", "test_cfg"):

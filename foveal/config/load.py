@@ -9,9 +9,11 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.utils import import_modules_from_strings
 
 from foveal.config.check import check_config, check_options, check_overrides
 from foveal.config.defaults import apply_defaults
+from foveal.config.family import adapt_to_foveal, is_family_package
 from foveal.config.origin import OPTIONS, Key, Origin, read_config_file, trace
 from foveal.errors import ConfigError
 from foveal.registry import nearest
@@ -40,6 +42,8 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     if options:
         check_options(config._cfg_dict, options)
         config.merge_from_dict(options)
+    if foreign:
+        adapt_to_foveal(config)
     apply_defaults(config)
     origins = trace_with_options(file, options)
     check_config(config._cfg_dict, origins)
@@ -85,7 +89,9 @@ def packaged_config_folders() -> list[Path]:
 def _from_file(file: Path) -> Config:
     try:
         trace(file)  # mmengine's error for bad syntax has no file name
-        return Config.fromfile(str(file))
+        config = Config.fromfile(str(file), import_custom_modules=False)
+        _import_custom_modules(config)
+        return config
     except SyntaxError as error:
         raise ConfigError(f"{error.filename}:{error.lineno}: {error.msg}") from error
     except FileNotFoundError as error:
@@ -95,6 +101,20 @@ def _from_file(file: Path) -> Config:
         inside = [f for f in frames if Path(f.filename).parent == file.parent or f.filename.startswith("<")]
         place = f"{file}:{inside[-1].lineno}" if inside else str(file)
         raise ConfigError(f"{place}: {type(error).__name__}: {error}") from error
+
+
+def _import_custom_modules(config: Config) -> None:
+    """Import what ``custom_imports`` names, but for the toolboxes whose names Foveal serves itself."""
+    custom = config.get("custom_imports")
+    if not custom:
+        return
+    imports = custom.get("imports") or []
+    modules = [imports] if isinstance(imports, str) else list(imports)
+    own = [module for module in modules if not is_family_package(module)]
+    if own:
+        import_modules_from_strings(own, allow_failed_imports=custom.get("allow_failed_imports", False))
+    # the runner would import them once more
+    config.custom_imports = {**custom, "imports": own}
 
 
 def _check_chain(file: Path, foreign: bool) -> list[str]:

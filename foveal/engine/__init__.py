@@ -2,7 +2,9 @@
 
 from foveal.engine.checkpoint_hook import CheckpointHook
 from foveal.engine.cpu_amp import CpuAmpOptimWrapper
+from foveal.engine.exp_momentum_ema import ExpMomentumEMA
 from foveal.engine.image_scores_hook import ImageScoresHook
+from foveal.engine.late_augmentation_hooks import PipelineSwitchHook, YOLOXModeSwitchHook
 from foveal.engine.layer_decay import LearningRateDecayOptimizerConstructor
 from foveal.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from foveal.engine.loss_check_hook import CheckInvalidLossHook
@@ -12,19 +14,24 @@ from foveal.engine.progress_hook import ProgressHook
 from foveal.engine.progressive_patch_hook import ProgressivePatchHook
 from foveal.engine.quadratic_warmup import QuadraticWarmupLR
 from foveal.engine.runner import Runner
+from foveal.engine.sync_norm_hook import SyncNormHook
 
 __all__ = [
     "CheckInvalidLossHook",
     "CheckpointHook",
     "CpuAmpOptimWrapper",
     "EpochBasedTrainLoop",
+    "ExpMomentumEMA",
     "ImageScoresHook",
     "IterBasedTrainLoop",
     "LearningRateDecayOptimizerConstructor",
     "NumClassCheckHook",
+    "PipelineSwitchHook",
     "PredictionWriterHook",
     "ProgressHook",
     "ProgressivePatchHook",
     "QuadraticWarmupLR",
     "Runner",
+    "SyncNormHook",
+    "YOLOXModeSwitchHook",
 ]

@@ -5,6 +5,7 @@ from foveal.models.classifier import ImageClassifier
 from foveal.models.conditional_detr import ConditionalDETR
 from foveal.models.data_preprocessor import DataPreprocessor, DetDataPreprocessor, SegDataPreProcessor
 from foveal.models.deformable_detr import DINO, DeformableDETR
+from foveal.models.det_tta import DetTTAModel
 from foveal.models.detector import SingleStageDetector
 from foveal.models.mask2former import Mask2Former
 from foveal.models.restoration import CFSR, ESPCNNet
@@ -22,6 +23,7 @@ __all__ = [
     "DataPreprocessor",
     "DeformableDETR",
     "DetDataPreprocessor",
+    "DetTTAModel",
     "ESPCNNet",
     "EncoderDecoder",
     "ImageClassifier",
