@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("checkpoint")
     sub.add_argument("--out", help="write predictions: a .json file, or a folder for pictures")
     sub.add_argument("--show-dir", help="draw ground truth beside prediction into this folder")
+    sub.add_argument("--tta", action="store_true", help="merge predictions for several sizes and flips of an image")
 
     sub = command("predict", _predict, "Predict on image files or folders.", options)
     sub.add_argument("config")
@@ -195,7 +196,7 @@ def _train(a: argparse.Namespace) -> None:
 def _test(a: argparse.Namespace) -> None:
     from foveal.engine.launch import test
 
-    metrics = test(a.config, a.checkpoint, a.work_dir, a.out, a.show_dir, a.cfg_options, a.launcher)
+    metrics = test(a.config, a.checkpoint, a.work_dir, a.out, a.show_dir, a.cfg_options, a.launcher, a.tta)
     print("\n".join(f"{name}: {value:.4f}" for name, value in metrics.items()))
 
 

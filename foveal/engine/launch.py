@@ -70,6 +70,7 @@ def test(
     show_dir: str | None = None,
     options: dict[str, Any] | None = None,
     launcher: str = "none",
+    tta: bool = False,
 ) -> dict[str, float]:
     """Evaluate a checkpoint on the config's test data.
 
@@ -82,6 +83,7 @@ def test(
         show_dir: Where ground truth beside prediction is drawn, a picture an image.
         options: Overrides by dotted key.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        tta: Merge predictions for several views of an image, as the config's ``tta_model`` and ``tta_pipeline`` say.
 
     Returns:
         The metrics by name.
@@ -104,6 +106,12 @@ def test(
         hooks.append({"type": "VisualizationHook", "draw": True, "show_dir": show_dir})
     if out is not None:
         hooks.append({"type": "PredictionWriterHook", "out": out})
+    if tta:
+        for key in ("tta_model", "tta_pipeline"):
+            if config.get(key) is None:
+                raise ConfigError(f"{path}: --tta needs the key {key!r}")
+        config.test_dataloader.dataset.pipeline = config.tta_pipeline
+        hooks.append({"type": "PrepareTTAHook", "tta_cfg": config.tta_model})
     config.custom_hooks = hooks
     runner = Runner.from_cfg(config)
     return _run(runner, runner.test)

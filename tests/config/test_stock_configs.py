@@ -724,7 +724,7 @@ def test_a_stock_config_is_read(name: str, tmp_path: Path) -> None:
 def test_a_remote_file_backend_is_refused(tmp_path: Path) -> None:
     config = retinanet()
     config["train_dataloader"]["dataset"]["backend_args"] = {"backend": "petrel"}
-    with pytest.raises(ConfigError, match="train_dataloader.dataset.*CocoDataset has no argument 'backend_args'"):
+    with pytest.raises(ConfigError, match=r"train_dataloader.dataset.*CocoDataset has no argument 'backend_args'"):
         load_config(write(tmp_path, config))
 
 
