@@ -40,7 +40,7 @@ class YOLOXModeSwitchHook(Hook):
             return
         dataset = runner.train_dataloader.dataset
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        head = getattr(model, "bbox_head", None)
+        head: Any = getattr(model, "bbox_head", None)
         if not hasattr(dataset, "update_skip_type_keys"):
             raise ConfigError(
                 f"YOLOXModeSwitchHook: the training data must be a MultiImageMixDataset, got {type(dataset).__name__}"
