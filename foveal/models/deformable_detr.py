@@ -13,7 +13,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from foveal.errors import ConfigError
+from foveal.errors import ConfigError, DataError
 from foveal.heads.detection.denoising import CdnQueryGenerator
 from foveal.layers.deformable_transformer import DeformableDecoder, DeformableEncoder, DinoDecoder, Levels
 from foveal.layers.positional_encoding import sine
@@ -155,6 +155,22 @@ class DeformableDETR(BaseModel):
         """
         return self._decode(*self.encode(feats, mask))[:2]
 
+    def best_proposals(self, scores: Tensor) -> Tensor:
+        """Return the indices [N, num_queries] of the best pixels, best first.
+
+        Args:
+            scores: [N, S], of the encoder's pixels on all maps.
+
+        Raises:
+            DataError: If the images are too small to have that many pixels.
+        """
+        if scores.shape[1] < self.num_queries:
+            raise DataError(
+                f"{type(self).__name__} picks num_queries={self.num_queries} of the feature maps' pixels, and images of "
+                f"this size have {scores.shape[1]}: use larger images or fewer queries"
+            )
+        return scores.topk(self.num_queries, dim=1).indices
+
     def _decode(
         self, memory: Tensor, mask: Tensor | None, levels: Levels
     ) -> tuple[list[Tensor], list[Tensor], tuple[Tensor, Tensor] | None]:
@@ -162,7 +178,7 @@ class DeformableDETR(BaseModel):
         if self.as_two_stage:
             scores, boxes = self.propose(memory, mask, levels)
             proposals = scores, boxes.sigmoid()
-            best = scores[..., 0].topk(self.num_queries, dim=1).indices
+            best = self.best_proposals(scores[..., 0])
             chosen = boxes.gather(1, best[..., None].expand(-1, -1, 4)).detach().sigmoid()
             encoded = sine(chosen * (2 * math.pi), self.embed_dims // 2).flatten(-2)
             position, query = self.pos_trans_norm(self.pos_trans_fc(encoded)).chunk(2, dim=-1)
@@ -215,7 +231,7 @@ class DINO(DeformableDETR):
         self, memory: Tensor, mask: Tensor | None, levels: Levels, noisy: tuple[Tensor, Tensor, Tensor] | None = None
     ) -> tuple[list[Tensor], list[Tensor], tuple[Tensor, Tensor]]:
         scores, boxes = self.propose(memory, mask, levels)
-        best = scores.amax(-1).topk(self.num_queries, dim=1).indices[..., None]
+        best = self.best_proposals(scores.amax(-1))[..., None]
         scores = scores.gather(1, best.expand(-1, -1, scores.shape[-1]))
         boxes = boxes.gather(1, best.expand(-1, -1, 4))
         query = self.query_embedding.weight.expand(len(memory), -1, -1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from foveal.errors import ConfigError
+from foveal.errors import ConfigError, DataError
 from foveal.heads.assigners import BBoxL1Cost, HungarianAssigner
 from foveal.registry import MODELS
 from foveal.structures import DataSample
@@ -117,6 +117,13 @@ def test_dino_takes_both_widths_of_its_positional_layer(factor):
     model.load_state_dict(state)
     assert torch.equal(model.decoder.ref_point_head.layers[0].weight, weight)
     assert model(torch.randn(1, 3, 64, 64))[0].shape == (2, 1, 8, 3)
+
+
+@pytest.mark.parametrize("kind", ["DeformableDETR", "DINO"])
+def test_images_too_small_for_the_queries_are_named(kind):
+    model = MODELS.build(config(kind, **TWO_STAGE) | {"num_queries": 30}).eval()
+    with pytest.raises(DataError, match=f"{kind} picks num_queries=30 of .* images of this size have 20"):
+        model(torch.zeros(1, 3, 64, 64), mode="tensor")
 
 
 def test_positional_encoding_must_fit():
