@@ -166,8 +166,8 @@ class DeformableDETR(BaseModel):
         """
         if scores.shape[1] < self.num_queries:
             raise DataError(
-                f"{type(self).__name__} picks num_queries={self.num_queries} of the feature maps' pixels, and images of "
-                f"this size have {scores.shape[1]}: use larger images or fewer queries"
+                f"{type(self).__name__} picks num_queries={self.num_queries} of the feature maps' pixels, and images "
+                f"of this size have {scores.shape[1]}: use larger images or fewer queries"
             )
         return scores.topk(self.num_queries, dim=1).indices
 
