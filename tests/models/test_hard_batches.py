@@ -1,34 +1,20 @@
 """Detectors of the configs on images without boxes, with crowds only, and with a box of one pixel."""
 
-from pathlib import Path
-
 import pytest
 import torch
+from mmengine.model import revert_sync_batchnorm
 from mmengine.structures import InstanceData
 
-from foveal.config import load_config
-from foveal.registry import MODELS
 from foveal.structures import DataSample
+from tests.models.small_detectors import EVERY_KIND, OTHERS, small_detector
 
-CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
-NAMES = [
-    "retinanet/retinanet_r18_fpn_1x_coco",
-    "atss/atss_r50_fpn_1x_coco",
-    "mask_rcnn/mask-rcnn_r50_fpn_1x_coco",
-    "sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco",
-]
 EMPTY: list[list[float]] = []
 BOX, PIXEL = [8.0, 10, 50, 44], [20.0, 21, 21, 22]
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=[*EVERY_KIND, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def model(request):
-    cfg = load_config(str(CONFIGS / f"{request.param}.py")).model
-    cfg.backbone.update(depth=18, init_cfg=None)
-    cfg.neck.in_channels = [64, 128, 256, 512]
-    built = MODELS.build(cfg)
-    built.init_weights()
-    return built.train()
+    return revert_sync_batchnorm(small_detector(request.param))
 
 
 def instances(boxes):
