@@ -93,7 +93,7 @@ FAULTS = {
     "a head with too few classes": (
         None,
         "model.bbox_head.num_classes=1",
-        ["model.bbox_head.num_classes is 1", "2 classes: cat, dog"],
+        ["model.bbox_head.num_classes is 1", "2 classes: cat, dog; annotation ", ".png has label 1"],
     ),
     "a head with too many classes": (
         None,

@@ -36,9 +36,9 @@ class CocoDataset(Dataset):
 
     A record has ``img_path``, ``img_id``, ``height``, ``width`` and ``instances``: dicts with ``bbox`` (x1, y1, x2, y2
     in pixels, as annotated: a box that reaches out of the image is not clipped here), ``bbox_label``, ``ignore_flag``
-    (1 for crowds) and, where annotated, ``mask`` (polygons, or an RLE dict with text or list ``counts``). Left out,
-    with a logged count: boxes narrower or lower than one pixel, of no area or wholly outside the image; other classes;
-    annotations with ``ignore``.
+    (1 for crowds), ``id`` and, where annotated, ``mask`` (polygons, or an RLE dict with text or list ``counts``). Left
+    out, with a logged count: boxes narrower or lower than one pixel, of no area or wholly outside the image; other
+    classes; annotations with ``ignore``.
 
     Labels are positions in ``metainfo['classes']``. ``cat_ids`` (attribute and ``metainfo`` key) has the file's
     category id of each label. Unlike in mmdet, classes in another order than the file's do change the labels.
@@ -138,6 +138,7 @@ class CocoDataset(Dataset):
                 "bbox": [x, y, x + w, y + h],
                 "bbox_label": self.cat2label[annotation["category_id"]],
                 "ignore_flag": int(bool(annotation.get("iscrowd", 0))),
+                "id": annotation.get("id"),
             }
             if annotation.get("segmentation"):
                 instance["mask"] = annotation["segmentation"]

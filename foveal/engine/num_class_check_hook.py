@@ -38,5 +38,16 @@ class NumClassCheckHook(Hook):
                 shown = ", ".join(classes[:20]) + (" …" if len(classes) > 20 else "")
                 raise ConfigError(
                     f"model.{name}.num_classes is {count}, "
-                    f"but {type(dataset).__name__} has {len(classes)} classes: {shown}"
+                    f"but {type(dataset).__name__} has {len(classes)} classes: {shown}{_first_beyond(dataset, count)}"
                 )
+
+
+def _first_beyond(dataset: Any, count: int) -> str:
+    """Name the first object whose label the head lacks; nothing where there is none, or labels are not boxes'."""
+    for index in range(len(dataset)):
+        record = dataset.get_data_info(index)
+        for instance in record.get("instances", ()):
+            if instance["bbox_label"] >= count:
+                annotation = f"annotation {instance['id']}" if instance.get("id") is not None else "a box"
+                return f"; {annotation} of {record['img_path']} has label {instance['bbox_label']}"
+    return ""

@@ -42,9 +42,10 @@ def test_records(coco):
             "bbox": [2, 3, 22, 13],
             "bbox_label": 0,
             "ignore_flag": 0,
+            "id": content["annotations"][0]["id"],
             "mask": content["annotations"][0]["segmentation"],
         },
-        {"bbox": [30, 5, 42, 35], "bbox_label": 2, "ignore_flag": 0},
+        {"bbox": [30, 5, 42, 35], "bbox_label": 2, "ignore_flag": 0, "id": content["annotations"][1]["id"]},
     ]
     assert dataset.get_cat_ids(0) == [0, 2]
     assert [i["ignore_flag"] for i in dataset[1]["instances"]] == [0, 1]
