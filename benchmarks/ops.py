@@ -3,8 +3,8 @@
     python benchmarks/ops.py [neighborhood_attention …] [--threads 2] [--repeats 15] [--device cpu] [--out FILE.json]
 
 Ours and the peer alternate in one process, repeat by repeat; a ratio is the median of the pairs' ratios, above 1 where
-ours is faster. Memory is the largest growth of the process while one call runs. The cases of an operator are in
-benchmarks/op_cases/<operator>.py.
+ours is faster. The cases of an operator are in benchmarks/op_cases/<operator>.py; their memory is measured by
+benchmarks/op_memory.py.
 """
 
 from __future__ import annotations
@@ -53,16 +53,6 @@ def compare(ours: Callable[[], Any], peer: Callable[[], Any], repeats: int, devi
         "peer_ms": round(1e3 * statistics.median(other for _, other in pairs), 3),
         "ratio": round(statistics.median(other / mine for mine, other in pairs), 2),
     }
-
-
-def with_backward(call: Callable[..., Any], inputs: list[torch.Tensor]) -> Callable[[], Any]:
-    """Return a call of ``call()`` and of the gradients for ``inputs``."""
-
-    def run() -> Any:
-        out = call()
-        return torch.autograd.grad(out.sum(), inputs)
-
-    return run
 
 
 def copy_bandwidth(device: str) -> float:

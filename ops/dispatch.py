@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from foveal.ops import compiled, compiled_cuda
 
@@ -90,14 +91,21 @@ def why_not(op: str, x: Tensor, backend: str) -> str | None:
 def in_pytorch(op: str, x: Tensor, backend: str | None) -> bool:
     """Whether an operator is to be computed by its reference itself, not by the registered operator.
 
-    A graph that is exported holds standard operators, since whoever reads it does not have ours. A graph that is
-    compiled holds the registered operator, which chooses its kernel when it runs.
+    A graph that is exported or traced holds standard operators, since whoever reads it does not have ours. A graph that
+    is compiled holds the registered operator, which chooses its kernel when it runs. ``torch.func``'s transforms and
+    derivatives in forward mode look into the operations, and would miss what a kernel does.
     """
     if torch.compiler.is_exporting():
         return True
     if torch.compiler.is_compiling():
         return False
-    return choose(op, x, backend) == "reference"
+    return torch.jit.is_tracing() or _transformed() or choose(op, x, backend) == "reference"
+
+
+def _transformed() -> bool:
+    """Whether a transform of ``torch.func`` or a derivative in forward mode is under way."""
+    # torch has no public name for either
+    return torch._C._functorch.maybe_current_level() is not None or forward_ad._current_level >= 0
 
 
 @contextlib.contextmanager

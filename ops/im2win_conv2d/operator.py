@@ -13,8 +13,7 @@ from foveal.ops.dispatch import choose, cpp_why_not, cuda_why_not, register
 from foveal.ops.im2win_conv2d.reference import im2win_conv2d_reference
 
 NAME = "im2win_conv2d"
-PANEL = 16  # kernels that the C++ kernel takes together
-TILE = 64  # and the CUDA kernel
+TILE = 64  # filters that the CUDA kernel takes together
 
 register(
     NAME,
@@ -35,17 +34,15 @@ def convolve(
     exact = torch.float64 if x.dtype == torch.float64 else torch.float32
     result = _new_output(x.to(exact), weight, stride, padding)
     if result.numel():
-        kernels = weight.to(exact).permute(3, 2, 1, 0).flatten(0, 2)  # [kw * kh * C, C']
         shift = result.new_empty(0) if bias is None else bias.to(exact).contiguous()
-        sizes = *weight.shape[2:], *stride, *padding
         if chosen == "cuda":
+            sizes = *weight.shape[2:], *stride, *padding
+            kernels = weight.permute(3, 2, 1, 0).flatten(0, 2)  # [kw * kh * C, C']
             kernels = F.pad(kernels, (0, -weight.shape[0] % TILE)).contiguous()
             strips = x.new_empty(x.shape[0], result.shape[2], x.shape[3] + 2 * padding[1], weight.shape[2], x.shape[1])
             torch.ops.foveal_cuda.im2win_conv2d(x, kernels, shift, *sizes, strips, result)
         else:
-            kernels = F.pad(kernels, (0, -weight.shape[0] % PANEL))
-            panels = kernels.unflatten(1, (-1, PANEL)).transpose(0, 1).contiguous()  # [C' / 16, kw * kh * C, 16]
-            torch.ops.foveal_cpp.im2win_conv2d(x.to(exact), panels, shift, *sizes, result)
+            torch.ops.foveal_cpp.im2win_conv2d(x.to(exact), weight.to(exact), shift, *stride, *padding, result)
     return result.to(x.dtype)
 
 

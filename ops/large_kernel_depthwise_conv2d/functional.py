@@ -16,9 +16,9 @@ from foveal.ops.large_kernel_depthwise_conv2d.reference import large_kernel_dept
 # (measured: 320 channels of 13 x 13 at 14 x 14 pixels, 26 ms contiguous and 82 ms channels_last).
 CHANNELS_LAST_LIMIT = 32_768
 
-# Kernels of at most this many pixels, on planes of fewer multiply-accumulates than this, are left to PyTorch on a CPU:
-# it is the faster one for 7 x 7 on 28 x 28 and 14 x 14, and the slower one for 13 x 13 on 14 x 14
-# (benchmarks/results/ops_large_kernel_depthwise_conv2d_cpu.json).
+# Kernels of at most this many pixels, on planes of fewer multiply-accumulates than this, are left to PyTorch on a CPU
+# where nothing is to be trained: it is the faster one for 7 x 7 on 28 x 28 and 14 x 14, and the slower one for 13 x 13
+# on 14 x 14 and for all gradients (benchmarks/results/ops_large_kernel_depthwise_conv2d_cpu.json).
 SMALL_KERNEL = 81
 SMALL_PLANE = 100_000
 
@@ -69,8 +69,8 @@ def large_kernel_depthwise_conv2d(
     check_fit(x, kernel, pads, dilations)
     area = kernel[0] * kernel[1]
     small = x.device.type == "cpu" and area <= SMALL_KERNEL and x.shape[2] * x.shape[3] * area < SMALL_PLANE
-    if (small and not asked_for(backend)) or in_pytorch(NAME, x, backend):
-        trains = torch.is_grad_enabled() and weight.requires_grad
+    trains = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    if (small and not trains and not asked_for(backend)) or in_pytorch(NAME, x, backend):
         if trains and x.device.type == "cpu" and weight.numel() > CHANNELS_LAST_LIMIT:
             x = x.contiguous()
         return large_kernel_depthwise_conv2d_reference(x, weight, bias, strides, pads, dilations)

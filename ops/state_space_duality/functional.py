@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from foveal.ops.dispatch import asked_for, in_pytorch
+from foveal.ops.state_space_duality.operator import NAME, gather
 from foveal.ops.state_space_duality.reference import ssd_hidden_state_reference
 
 
-def ssd_hidden_state(x: Tensor, dt: Tensor, A: Tensor, B: Tensor) -> Tensor:
+def ssd_hidden_state(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, backend: str | None = None) -> Tensor:
     """Gather L positions into S hidden states: h[n, s] = sum over l of softmax(dt[n, s] + A[s])[l] B[n, s, l] x[n, l].
 
     State-space duality (Mamba-2, arXiv:2405.21060) whose decay does not accumulate along the positions, so that they
@@ -21,12 +23,15 @@ def ssd_hidden_state(x: Tensor, dt: Tensor, A: Tensor, B: Tensor) -> Tensor:
         A: Rates [S], of ``x``'s type or float32. The softmax over the positions takes their effect away; released
             weights have them.
         B: Input weights [N, S, L], as ``x``.
+        backend: ``triton``, ``cpp`` or ``reference``; None: the environment's ``FOVEAL_OPS_BACKEND``, else PyTorch on
+            a CPU and Triton on a GPU.
 
     Returns:
         Hidden states [N, S, dim], of ``x``'s type.
 
     Raises:
-        ValueError: If a shape, type or device does not fit the others'.
+        ValueError: If a shape, type or device does not fit the others'; if the backend that is asked for cannot
+            compute this.
     """
     if x.ndim != 3:
         raise ValueError(f"x must be [N, L, dim], got shape {list(x.shape)}")
@@ -45,4 +50,8 @@ def ssd_hidden_state(x: Tensor, dt: Tensor, A: Tensor, B: Tensor) -> Tensor:
     for name, y in (("dt", dt), ("A", A), ("B", B)):
         if y.device != x.device:
             raise ValueError(f"{name} must be on x's device {x.device}, got {y.device}")
-    return ssd_hidden_state_reference(x, dt, A, B)
+    # nearly all the time is the product's: on a CPU the kernel is not faster than PyTorch
+    # (benchmarks/results/ops_state_space_duality_cpu.json), and serves who asks for it
+    if (x.device.type == "cpu" and not asked_for(backend)) or in_pytorch(NAME, x, backend):
+        return ssd_hidden_state_reference(x, dt, A, B)
+    return gather(x, dt, A, B, backend)

@@ -18,4 +18,4 @@ def ssd_hidden_state_reference(x: Tensor, dt: Tensor, A: Tensor, B: Tensor) -> T
         [N, S, dim].
     """
     weights = (dt + A.unsqueeze(1)).softmax(2) * B
-    return weights.to(x.dtype) @ x
+    return (weights.to(x.dtype) @ x).to(x.dtype)  # autocast multiplies in its own type

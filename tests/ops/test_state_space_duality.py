@@ -1,5 +1,9 @@
 """The hidden states of state-space duality against their definition."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -12,7 +16,7 @@ def arguments(batch=2, length=6, dim=3, states=4, dtype=torch.float64, grad=Fals
 
 
 @pytest.mark.parametrize("case", [{}, {"batch": 1, "length": 1}, {"states": 9, "dim": 1}])
-def test_equals_its_definition(case):
+def test_equals_its_definition(backend, case):
     given = arguments(**case)
     want = torch.zeros(given["B"].shape[0], given["A"].shape[0], given["x"].shape[2], dtype=torch.float64)
     for n, s in [(n, s) for n in range(want.shape[0]) for s in range(want.shape[1])]:
@@ -22,9 +26,112 @@ def test_equals_its_definition(case):
     torch.testing.assert_close(ssd_hidden_state(**given), want)
 
 
-def test_gradients():
+@pytest.mark.parametrize("length", [1, 15, 16, 50])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_backends_agree(backend, length, dtype):
+    given = arguments(length=length, dim=5, states=3, dtype=dtype, grad=True)
+    # as a mixer has them: parts of one tensor, and an image with its channels first
+    parts = torch.randn(2, 9, length, dtype=dtype).chunk(3, 1)
+    given |= {"dt": parts[2].requires_grad_(), "B": parts[0].requires_grad_()}
+    given["x"] = torch.randn(2, 5, length, dtype=dtype).transpose(1, 2).requires_grad_()
+    results = []
+    for name in (backend, "reference"):
+        h = ssd_hidden_state(**given, backend=name)
+        results.append((h, *torch.autograd.grad(h.square().sum(), [*given.values()])))
+    for got, want in zip(*results, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+def test_positions_that_do_not_lie_side_by_side(backend):
+    given = arguments()
+    given |= {name: given[name].transpose(1, 2).contiguous().transpose(1, 2) for name in ("dt", "B")}
+    want = ssd_hidden_state(**{name: y.contiguous() for name, y in given.items()}, backend="reference")
+    torch.testing.assert_close(ssd_hidden_state(**given), want)
+
+
+def test_gradients(backend):
     given = arguments(batch=1, length=3, dim=2, states=2, grad=True)
     assert torch.autograd.gradcheck(ssd_hidden_state, (*given.values(),))
+
+
+@pytest.mark.parametrize("name", ["x", "dt", "A", "B"])
+def test_gradient_of_one_alone(backend, name):
+    given = arguments()
+    given[name].requires_grad_()
+    ssd_hidden_state(**given).sum().backward()
+    assert given[name].grad.shape == given[name].shape
+
+
+def test_weights_of_zero_keep_the_gradients_of_steps(backend):
+    given = arguments(grad=True)
+    with torch.no_grad():
+        given["B"][:, :, 0] = 0
+    got, want = (
+        torch.autograd.grad(ssd_hidden_state(**given, backend=name).sum(), given["dt"])[0]
+        for name in (backend, "reference")
+    )
+    torch.testing.assert_close(got, want)
+
+
+def test_large_steps_do_not_overflow(backend):
+    given = arguments(dtype=torch.float32)
+    given["dt"] = given["dt"] * 1000
+    assert ssd_hidden_state(**given).isfinite().all()
+
+
+def test_compiled(backend):
+    compiled = torch.compile(ssd_hidden_state, backend="aot_eager", fullgraph=True, dynamic=False)
+    given = arguments(grad=True)
+    for _ in range(2):
+        h = compiled(**given)
+        torch.testing.assert_close(h, ssd_hidden_state(**given))
+        h.sum().backward()
+
+
+def test_registered_operator_is_sound(backend):
+    torch.library.opcheck(torch.ops.foveal.state_space_duality.default, (*arguments(grad=True).values(), None))
+
+
+def test_autocast_keeps_the_type(backend):
+    given = arguments(dtype=torch.float32)
+    with torch.autocast("cuda" if backend == "cuda" else "cpu", dtype=torch.bfloat16):
+        h = ssd_hidden_state(**given)
+    assert h.dtype == torch.float32
+    torch.testing.assert_close(h, ssd_hidden_state(**given, backend="reference"), rtol=2e-2, atol=2e-2)
+
+
+def test_exported_graph_holds_standard_operators(backend):
+    class Layer(torch.nn.Module):
+        def forward(self, x, dt, A, B):
+            return ssd_hidden_state(x, dt, A, B)
+
+    assert "foveal" not in str(torch.export.export(Layer(), tuple(arguments().values())).graph)
+
+
+TRITON = """
+import torch
+from foveal.ops import ssd_hidden_state
+torch.manual_seed(0)
+def agree(length, dim, states, dtype=torch.float32, **tolerance):
+    shapes = ((2, length, dim), (2, states, length), (states,), (2, states, length))
+    given = [torch.randn(shape).to(dtype).requires_grad_() for shape in shapes]
+    results = []
+    for backend in ("triton", "reference"):
+        h = ssd_hidden_state(*given, backend=backend)
+        results.append((h, *torch.autograd.grad(h.square().sum(), given)))
+    for a, b in zip(*results):
+        torch.testing.assert_close(a, b, **tolerance)
+agree(5, 3, 2)
+agree(35, 70, 17, rtol=1e-4, atol=1e-5)
+# bfloat16 is a bare integer to the interpreter's dot
+agree(33, 16, 9, torch.float16, rtol=2e-2, atol=2e-2)
+"""
+
+
+def test_triton_in_its_interpreter():
+    pytest.importorskip("triton")
+    # the interpreter is chosen when triton is imported
+    subprocess.run([sys.executable, "-c", TRITON], check=True, env={**os.environ, "TRITON_INTERPRET": "1"})
 
 
 def test_steps_stay_exact_beside_large_rates():
@@ -36,7 +143,7 @@ def test_steps_stay_exact_beside_large_rates():
     torch.testing.assert_close(got.double(), want, rtol=2e-2, atol=2e-2)
 
 
-def test_no_images():
+def test_no_images(backend):
     assert ssd_hidden_state(**arguments(batch=0)).shape == (0, 4, 3)
 
 

@@ -36,9 +36,32 @@ void store_strip(const Shape& s, const T* x, const int64_t* strides, int64_t y, 
   }
 }
 
-// panels: [out_channels / WIDE, window, WIDE], zeros beyond the last kernel; bias may be null
+// Kernels in window order, WIDE of them side by side: [out_channels / WIDE, window, WIDE], zeros beyond the last one
 template <typename T>
-void convolve(const Shape& s, const Tensor& image, const T* panels, const T* bias, const Tensor& out) {
+std::vector<T> store_panels(const Shape& s, const Tensor& weight) {
+  const T* w = static_cast<const T*>(weight.data_ptr());
+  int64_t from[4];
+  for (int i = 0; i < 4; ++i) from[i] = weight.stride(i);
+  std::vector<T> panels(round_up(s.out_channels, WIDE) * s.window());
+  torch::stable::parallel_for(0, (s.out_channels + WIDE - 1) / WIDE, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t panel = begin; panel < end; ++panel) {
+      const int64_t first = panel * WIDE, count = std::min(WIDE, s.out_channels - first);
+      for (int64_t c = 0; c < s.channels; ++c)
+        for (int64_t u = 0; u < s.kh; ++u)
+          for (int64_t v = 0; v < s.kw; ++v) {
+            const T* in = w + first * from[0] + c * from[1] + u * from[2] + v * from[3];
+            T* to = &panels[first * s.window() + ((v * s.kh + u) * s.channels + c) * WIDE];
+            for (int64_t o = 0; o < count; ++o) to[o] = in[o * from[0]];
+          }
+    }
+  });
+  return panels;
+}
+
+// bias may be null
+template <typename T>
+void convolve(const Shape& s, const Tensor& image, const Tensor& weight, const T* bias, const Tensor& out) {
+  const std::vector<T> panels = store_panels<T>(s, weight);
   const T* x = static_cast<const T*>(image.data_ptr());
   T* y = static_cast<T*>(out.data_ptr());
   int64_t from[4], to[4];
@@ -52,7 +75,7 @@ void convolve(const Shape& s, const Tensor& image, const T* panels, const T* bia
       const int64_t n = task / parts, top = task % parts * rows, count = std::min(rows, s.out_height - top);
       for (int64_t r = 0; r < count; ++r) store_strip(s, x + n * from[0], from, top + r, &strips[r * s.strip()]);
       for (int64_t first = 0; first < s.out_channels; first += WIDE) {
-        const T* panel = panels + first * s.window();
+        const T* panel = &panels[first * s.window()];
         std::fill(sums.begin(), sums.end(), T(0));
         for (int64_t k = 0; k < s.window(); k += STRETCH)
           for (int64_t r = 0; r < count; ++r)
@@ -72,18 +95,17 @@ void convolve(const Shape& s, const Tensor& image, const T* panels, const T* bia
 }
 
 template <typename T>
-void run_as(const Shape& s, const Tensor& x, const Tensor& panels, const Tensor& bias, const Tensor& out) {
-  convolve<T>(s, x, static_cast<const T*>(panels.data_ptr()),
-              bias.numel() == 0 ? nullptr : static_cast<const T*>(bias.data_ptr()), out);
+void run_as(const Shape& s, const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& out) {
+  convolve<T>(s, x, weight, bias.numel() == 0 ? nullptr : static_cast<const T*>(bias.data_ptr()), out);
 }
 
-void run_im2win(Tensor x, Tensor panels, Tensor bias, int64_t kh, int64_t kw, int64_t sh, int64_t sw, int64_t ph,
-                int64_t pw, Tensor out) {
-  const Shape s{x.size(1), x.size(2), x.size(3), kh, kw, sh, sw, ph, pw, out.size(1), out.size(2), out.size(3)};
+void run_im2win(Tensor x, Tensor weight, Tensor bias, int64_t sh, int64_t sw, int64_t ph, int64_t pw, Tensor out) {
+  const Shape s{x.size(1), x.size(2), x.size(3), weight.size(2), weight.size(3), sh, sw, ph, pw,
+                out.size(1), out.size(2), out.size(3)};
   if (x.scalar_type() == ScalarType::Double)
-    run_as<double>(s, x, panels, bias, out);
+    run_as<double>(s, x, weight, bias, out);
   else
-    run_as<float>(s, x, panels, bias, out);
+    run_as<float>(s, x, weight, bias, out);
 }
 
 }  // namespace
@@ -91,8 +113,7 @@ void run_im2win(Tensor x, Tensor panels, Tensor bias, int64_t kh, int64_t kw, in
 
 STABLE_TORCH_LIBRARY_FRAGMENT(foveal_cpp, m) {
   m.def(
-      "im2win_conv2d(Tensor x, Tensor panels, Tensor bias, int kh, int kw, int sh, int sw, int ph, int pw, "
-      "Tensor(a!) out) -> ()");
+      "im2win_conv2d(Tensor x, Tensor weight, Tensor bias, int sh, int sw, int ph, int pw, Tensor(a!) out) -> ()");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(foveal_cpp, CPU, m) { m.impl("im2win_conv2d", TORCH_BOX(&foveal::run_im2win)); }
