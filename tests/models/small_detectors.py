@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -35,9 +36,15 @@ OTHERS = (
 )
 
 
-def small_detector(name: str) -> nn.Module:
-    """Return a config's detector with random weights, a ResNet-50 in it replaced by a ResNet-18, in training mode."""
+def small_detector(name: str, **backbone: Any) -> nn.Module:
+    """Return a config's detector with random weights, a ResNet-50 in it replaced by a ResNet-18, in training mode.
+
+    Args:
+        name: Of the config, without its ending.
+        backbone: What is changed in the backbone's arguments.
+    """
     model = load_config(CONFIGS / f"{name}.py").model
+    model.backbone.update(backbone)
     model.backbone.pop("init_cfg", None)
     # what works on whole batches, such as another size for each, is not what is looked at
     model.data_preprocessor.pop("batch_augments", None)
