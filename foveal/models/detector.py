@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import torch
@@ -108,22 +109,29 @@ class SingleStageDetector(BaseModel):
 
 
 def check_labels(data_samples: Sequence[BaseDataElement], num_classes: int) -> None:
-    """Refuse labels that are no class.
+    """Refuse labels that are no class, and boxes that are not finite.
 
     Called before the forward pass, where the device has little left to do and reading one value from it is cheap.
 
     Args:
-        data_samples: Samples with ``gt_instances.labels``.
+        data_samples: Samples with ``gt_instances.labels``, and ``bboxes`` where there are any.
         num_classes: Labels are 0 to this, less 1.
 
     Raises:
         DataError: If one is not; names its image.
     """
     labels = torch.cat([sample.gt_instances.labels for sample in data_samples])
-    if not ((labels < 0) | (labels >= num_classes)).any():
+    wrong = ((labels < 0) | (labels >= num_classes)).any()
+    boxes = [sample.gt_instances.bboxes for sample in data_samples if "bboxes" in sample.gt_instances]
+    if boxes:
+        wrong = wrong | ~torch.cat(boxes).isfinite().all()
+    if not wrong:
         return
     for sample in data_samples:
+        image = sample.get("img_path") or f"img_id {sample.get('img_id')}"
+        for i, box in enumerate(sample.gt_instances.get("bboxes", labels.new_zeros(0, 4)).tolist()):
+            if not all(map(isfinite, box)):
+                raise DataError(f"{image}: box {i} is {box}, which is not finite")
         for i, label in enumerate(sample.gt_instances.labels.tolist()):
             if not 0 <= label < num_classes:
-                image = sample.get("img_path") or f"img_id {sample.get('img_id')}"
                 raise DataError(f"{image}: box {i} has label {label}, but the head has classes 0 to {num_classes - 1}")

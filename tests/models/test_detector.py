@@ -118,6 +118,15 @@ def test_label_that_is_no_class_names_the_image(label):
         model(**prepared, mode="loss")
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_box_that_is_not_finite_names_the_image(number):
+    model, data = build(RETINA), batch()
+    data["data_samples"][0].gt_instances.bboxes[1, 2] = number
+    prepared = model.data_preprocessor(data)
+    with pytest.raises(DataError, match=r"a/b\.jpg: box 1 is \[.*\], which is not finite"):
+        model(**prepared, mode="loss")
+
+
 def test_names_and_inferred_channels():
     model = build(RETINA)
     assert type(model) is SingleStageDetector and type(build(FCOS)) is SingleStageDetector

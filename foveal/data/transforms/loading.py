@@ -237,20 +237,57 @@ def decode_masks(
         where = f"{source}: instance {index}"
         mask = instance.get("mask")
         if isinstance(mask, list):
-            polygons = [polygon for polygon in mask if len(polygon) >= 6 and len(polygon) % 2 == 0]
+            polygons = [polygon for polygon in mask if _has_area(polygon, shape, where)]
             usable[index] = bool(polygons)
             parts = mask_utils.frPyObjects(polygons or [[0.0] * 6], *shape)
             rles.append(mask_utils.merge(parts))
         elif isinstance(mask, Mapping) and {"size", "counts"} <= set(mask):
             if tuple(mask["size"]) != tuple(shape):
                 raise DataError(f"{where}: its mask is {_size(mask['size'])}, the image {_size(shape)}")
-            rles.append(mask_utils.frPyObjects(mask, *shape) if isinstance(mask["counts"], list) else mask)
+            try:
+                rles.append(mask_utils.frPyObjects(mask, *shape) if isinstance(mask["counts"], list) else mask)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise DataError(f"{where}: its RLE does not decode: {error}") from None
         elif mask is None:
             raise DataError(f"{where} has no mask, which with_mask=True needs")
         else:
             raise DataError(f"{where}: a mask must be a list of polygons or a dict with size and counts, got {mask!r}")
-    columns = mask_utils.decode(rles).T  # [N, W, H] without a copy: the masks come column by column
+    columns = _decode(rles, source).T  # [N, W, H] without a copy: the masks come column by column
     return np.stack([cv2.transpose(mask) for mask in columns]), usable
+
+
+def _has_area(polygon: Any, shape: tuple[int, int], where: str) -> bool:
+    """Whether a polygon has three points or more.
+
+    Raises:
+        DataError: If it is not numbers; if one is not finite, or further from the image than that is long: to draw a
+            polygon takes memory by the length of its border.
+    """
+    try:
+        numbers = np.asarray(polygon, dtype=np.float64).reshape(len(polygon))
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: a polygon must be a list of numbers, got {str(polygon)[:40]}") from None
+    longest = max(shape)
+    if not ((numbers >= -longest) & (numbers <= 2 * longest)).all():  # this way round, NaN is refused too
+        raise DataError(f"{where}: a polygon reaches far out of its image of {_size(shape)}")
+    return len(numbers) >= 6 and len(numbers) % 2 == 0
+
+
+def _decode(rles: list[Any], source: str) -> np.ndarray:
+    """Return the bitmaps [H, W, N] of all instances.
+
+    Raises:
+        DataError: If an RLE does not decode, or has more pixels than its image; names the instance.
+    """
+    try:
+        return mask_utils.decode(rles)
+    except (TypeError, ValueError):
+        for index, rle in enumerate(rles):
+            try:
+                mask_utils.decode(rle)
+            except (TypeError, ValueError) as error:
+                raise DataError(f"{source}: instance {index}: its RLE does not decode: {error}") from None
+        raise
 
 
 def _image_shape(results: Mapping[str, Any]) -> tuple[int, int]:

@@ -112,6 +112,14 @@ def test_an_instance_without_a_polygon_is_ignored_and_crowds_stay_so():
         ({"size": [30, 20], "counts": [600]}, r"p\.jpg: instance 0: its mask is 20x30, the image 30x20"),
         ({"counts": [600]}, "size and counts"),
         (None, "no mask"),
+        ({"size": [20, 30], "counts": [10**9]}, r"p\.jpg: instance 0: its RLE does not decode"),
+        ({"size": [20, 30], "counts": [-5, 605]}, r"p\.jpg: instance 0: its RLE does not decode"),
+        ({"size": [20, 30], "counts": b"o" * 99}, r"p\.jpg: instance 0: its RLE does not decode"),
+        ({"size": [20, 30], "counts": 5}, r"p\.jpg: instance 0: its RLE does not decode"),
+        ([[0, 0, 9, 0, 9, float("nan")]], r"p\.jpg: instance 0: a polygon reaches far out of its image of 30x20"),
+        ([[0, 0, 9, 0, 1e9, 1e9]], r"p\.jpg: instance 0: a polygon reaches far out of its image of 30x20"),
+        ([["a"] * 6], r"p\.jpg: instance 0: a polygon must be a list of numbers, got \['a'"),
+        ([5], r"p\.jpg: instance 0: a polygon must be a list of numbers, got 5"),
     ],
 )
 def test_wrong_masks_are_named(mask, message):
