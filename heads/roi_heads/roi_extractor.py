@@ -93,13 +93,15 @@ class SingleRoIExtractor(nn.Module):
             [K, C, h, w].
         """
         levels = self.map_roi_levels(rois)
-        # the gradient of an empty set reaches every level, which distributed training wants
-        size: tuple[int, int] = self.roi_layers[0].output_size
-        out = feats[0].new_zeros(len(rois), self.out_channels, *size) + sum(x.sum() for x in feats) * 0
-        for level, (x, layer) in enumerate(zip(feats, self.roi_layers, strict=False)):
-            chosen = (levels == level).nonzero().squeeze(1)
-            out = out.index_copy(0, chosen, layer(x, rois[chosen].to(x.dtype)))
-        return out
+        # a level without regions is asked too: its gradient is then zero, which distributed training wants, not missing
+        chosen = [(levels == level).nonzero().squeeze(1) for level in range(self.num_inputs)]
+        parts = [
+            layer(x, rois[of_level].to(x.dtype))
+            for x, layer, of_level in zip(feats, self.roi_layers, chosen, strict=False)
+        ]
+        order = torch.cat(chosen)
+        places = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+        return torch.cat(parts).index_select(0, places)
 
     def map_roi_levels(self, rois: Tensor) -> Tensor:
         """Return the level [K] of each region [K, 5]."""
