@@ -69,7 +69,8 @@ def ours(config: str) -> Any:
     """Return the config's training set on the photographs."""
     data = load_config(ROOT / "configs" / config).train_dataloader.dataset
     data = data.get("dataset", data)  # of a RepeatDataset
-    data.update(data_root=str(ROOT / "demo"), ann_file=TRUTH, data_prefix={"img": "images/"}, filter_cfg={"filter_empty_gt": True})
+    data.update(data_root=str(ROOT / "demo"), ann_file=TRUTH, data_prefix={"img": "images/"})
+    data.update(filter_cfg={"filter_empty_gt": True})
     return DATASETS.build(data)
 
 
