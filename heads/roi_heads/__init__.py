@@ -4,6 +4,7 @@ from foveal.heads.roi_heads.bbox_head import ConvFCBBoxHead, Shared2FCBBoxHead, 
 from foveal.heads.roi_heads.cascade_roi_head import CascadeRoIHead
 from foveal.heads.roi_heads.dii_head import DIIHead, DynamicConv
 from foveal.heads.roi_heads.mask_head import FCNMaskHead
+from foveal.heads.roi_heads.recursive_roi_head import RecursiveDIIHead, RecursiveRoIHead
 from foveal.heads.roi_heads.roi_extractor import RoIAlign, SingleRoIExtractor, bbox2roi
 from foveal.heads.roi_heads.sparse_roi_head import EmbeddingRPNHead, SparseRoIHead
 from foveal.heads.roi_heads.standard_roi_head import StandardRoIHead
@@ -15,6 +16,8 @@ __all__ = [
     "DynamicConv",
     "EmbeddingRPNHead",
     "FCNMaskHead",
+    "RecursiveDIIHead",
+    "RecursiveRoIHead",
     "RoIAlign",
     "Shared2FCBBoxHead",
     "Shared4Conv1FCBBoxHead",

@@ -70,18 +70,22 @@ class DynamicConv(BaseModule):
             self.fc_layer = nn.Linear(self.out_channels * input_feat_shape**2, self.out_channels)
             self.fc_norm = build_norm_layer(norm_cfg, self.out_channels)[1]
 
-    def forward(self, param_feature: Tensor, input_feature: Tensor) -> Tensor:
+    def forward(self, param_feature: Tensor, input_feature: Tensor, shift: Tensor | None = None) -> Tensor:
         """Return [K, out_channels], or [K, h * w, out_channels] without projection.
 
         Args:
             param_feature: [K, C] of the proposals.
             input_feature: [K, C, h, w] of their regions.
+            shift: [K, h * w], added to every channel between the two convolutions. None: nothing.
         """
         weights = self.dynamic_layer(param_feature)
         inner = self.in_channels * self.feat_channels
         first = weights[:, :inner].view(-1, self.in_channels, self.feat_channels)
         second = weights[:, inner:].view(-1, self.feat_channels, self.out_channels)
-        x = self.activation(self.norm_in(input_feature.flatten(2).transpose(1, 2) @ first))
+        x = input_feature.flatten(2).transpose(1, 2) @ first
+        if shift is not None:
+            x = x + shift.unsqueeze(2)
+        x = self.activation(self.norm_in(x))
         x = self.activation(self.norm_out(x @ second))
         return self.activation(self.fc_norm(self.fc_layer(x.flatten(1)))) if self.with_proj else x
 
@@ -169,6 +173,10 @@ class DIIHead(BaseModule):
         x = self.attention_norm(self.attention(proposal_feat.transpose(0, 1))).transpose(0, 1).reshape(-1, shape[2])
         filtered = self.instance_interactive_conv(x, roi_feat)
         x = self.instance_interactive_conv_norm(x + self.instance_interactive_conv_dropout(filtered))
+        return self._outputs(x, shape)
+
+    def _outputs(self, x: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `forward` does, of proposals [N * Q, in_channels] that have seen their regions."""
         x = self.ffn_norm(self.ffn(x))
         scores = codes = x
         for layer in self.cls_fcs:
@@ -176,6 +184,10 @@ class DIIHead(BaseModule):
         for layer in self.reg_fcs:
             codes = layer(codes)
         return self.fc_cls(scores).view(*shape[:2], -1), self.fc_reg(codes).view(*shape[:2], 4), x.view(shape)
+
+    def as_learnt(self, boxes: Tensor) -> Tensor:
+        """Return boxes x1, y1, x2, y2 as their distance is measured."""
+        return boxes
 
     def loss(
         self, cls_score: Tensor, boxes: Tensor, labels: Tensor, goals: Tensor, sizes: Tensor, count: Tensor
@@ -201,7 +213,9 @@ class DIIHead(BaseModule):
         if not len(positive):
             return losses | {"loss_bbox": boxes.sum() * 0, "loss_iou": boxes.sum() * 0}
         found, wanted, size = boxes[positive], goals[positive], sizes[positive]
-        losses["loss_bbox"] = self.loss_bbox(found / size, wanted / size, avg_factor=count)
+        losses["loss_bbox"] = self.loss_bbox(
+            self.as_learnt(found / size), self.as_learnt(wanted / size), avg_factor=count
+        )
         losses["loss_iou"] = self.loss_iou(found, wanted, avg_factor=count)
         return losses
 

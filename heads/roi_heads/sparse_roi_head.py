@@ -68,7 +68,8 @@ class EmbeddingRPNHead(BaseModule):
         """
         shares = box_convert(self.init_proposal_bboxes.weight, "cxcywh", "xyxy")
         features = self.init_proposal_features.weight
-        return [InstanceData(bboxes=shares * _size(sample, shares), features=features) for sample in data_samples]
+        sizes = sizes_of(data_samples, shares)
+        return [InstanceData(bboxes=shares * size, features=features) for size in sizes]
 
     def loss_and_predict(
         self, feats: Sequence[Tensor], data_samples: Sequence[BaseDataElement], proposal_cfg: Options | None
@@ -146,6 +147,10 @@ class SparseRoIHead(BaseModule):
             boxes = boxes.detach()
         return outputs
 
+    def head_of(self, stage: int) -> Any:
+        """Return the head that a stage runs."""
+        return self.bbox_head[stage]
+
     def forward(self, feats: Sequence[Tensor], proposals: Sequence[InstanceData]) -> list[Stage]:
         """Return what `stages` does, for images that fill the maps of stride 4.
 
@@ -175,7 +180,7 @@ class SparseRoIHead(BaseModule):
             raise ConfigError("SparseRoIHead has no train_cfg: training needs every stage's assigner")
         truths = [sample.gt_instances for sample in data_samples]
         outputs = self.stages(feats, proposals, data_samples)
-        sizes = torch.stack([_size(sample, boxes) for sample, boxes in zip(data_samples, outputs[0][1], strict=True)])
+        sizes = sizes_of(data_samples, outputs[0][1])
         losses: dict[str, Tensor] = {}
         for i, (scores, boxes, _) in enumerate(outputs):
             scores, boxes = precise(scores), precise(boxes)
@@ -192,7 +197,7 @@ class SparseRoIHead(BaseModule):
             count = mean_over_ranks((labels < self.num_classes).sum().to(boxes.dtype))
             flat_sizes = sizes.unsqueeze(1).expand_as(boxes).flatten(0, 1)
             flat = (x.flatten(0, 1) for x in (scores, boxes, labels, goals))
-            found = self.bbox_head[i].loss(*flat, flat_sizes, count)
+            found = self.head_of(i).loss(*flat, flat_sizes, count)
             weight = self.stage_loss_weights[i]
             losses |= {f"s{i}.{key}": value * weight if "loss" in key else value for key, value in found.items()}
         return losses
@@ -232,7 +237,6 @@ class SparseRoIHead(BaseModule):
         return results
 
 
-def _size(sample: BaseDataElement, like: Tensor) -> Tensor:
-    """Width, height, width, height of an image."""
-    height, width = sample.img_shape[:2]
-    return like.new_tensor([width, height, width, height])
+def sizes_of(samples: Sequence[BaseDataElement], like: Tensor) -> Tensor:
+    """Return width, height, width, height of each image, [N, 4], of the type of ``like``."""
+    return like.new_tensor([[*sample.img_shape[1::-1]] * 2 for sample in samples])

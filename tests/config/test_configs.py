@@ -38,7 +38,7 @@ LARGE = re.compile(
     r"|/mask-rcnn_(?!r50|shvit)|/cascade-mask-rcnn_|/faster-rcnn_|/mask2former_(?!r50)|/deformable-detr(-refine)?_|/dino-.*transnext"
 )
 # what these propose is data, of which the meta device has none; test_model_learns runs them
-TWO_STAGE = re.compile("/(faster|mask|cascade-mask|sparse)-rcnn_")
+TWO_STAGE = re.compile("/(faster|mask|cascade-mask|sparse)-rcnn_|/recursivedet_")
 
 
 def quick(paths):

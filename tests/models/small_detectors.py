@@ -27,6 +27,7 @@ OTHERS = (
     "centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco",
     "femtodet/femtodet_large_coco",
     "relationnet2/retinanet_r50_fpn_relation_1x_coco",
+    "recursivedet/recursivedet_r50_fpn_100-proposals_ms-480-800-3x_coco",
     "faster_rcnn/faster-rcnn_r50_fpn_1x_coco",
     "cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco",
     "deformable_detr/deformable-detr-refine-twostage_r50_16xb2-50e_coco",
@@ -36,11 +37,17 @@ OTHERS = (
 )
 
 
-def small_detector(name: str, **backbone: Any) -> nn.Module:
+# a quarter of the width of pyramid and heads
+NARROW = {256: 64, 1024: 256}
+WIDTHS = ("out_channels", "in_channels", "feat_channels", "conv_out_channels", "fc_out_channels")
+
+
+def small_detector(name: str, narrow: bool = False, **backbone: Any) -> nn.Module:
     """Return a config's detector with random weights, a ResNet-50 in it replaced by a ResNet-18, in training mode.
 
     Args:
         name: Of the config, without its ending.
+        narrow: Make pyramid and heads, of those that name their widths, a quarter as wide.
         backbone: What is changed in the backbone's arguments.
     """
     model = load_config(CONFIGS / f"{name}.py").model
@@ -57,6 +64,21 @@ def small_detector(name: str, **backbone: Any) -> nn.Module:
             head.in_channels = [64, 128, 256, 512]
     if model.get("as_two_stage"):
         model.num_queries = 60  # small images have few places
+    if narrow:
+        for part in ("neck", "rpn_head", "roi_head", "bbox_head"):
+            _narrow(model.get(part))
     built = MODELS.build(model)
     built.init_weights()
     return built.train()
+
+
+def _narrow(node: Any) -> None:
+    """Replace the widths within a part's config."""
+    if isinstance(node, list):
+        for item in node:
+            _narrow(item)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key in WIDTHS and not isinstance(value, list | dict):
+                node[key] = NARROW.get(value, value)
+            _narrow(value)

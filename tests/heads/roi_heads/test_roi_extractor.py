@@ -46,6 +46,15 @@ def test_every_level_gets_a_gradient(extractor, feats, sides):
     assert touched == [any(s < 112 for s in sides), False, any(s >= 224 for s in sides), False]
 
 
+def test_regions_that_are_none_have_features(extractor, feats):
+    rois = regions(30, 240)
+    rois[0, 3] = 0  # its right side is left of its left one
+    rois = torch.cat([rois, torch.full((1, 5), float("nan"), dtype=torch.float64).index_fill(1, torch.tensor([0]), 1)])
+    out = extractor(feats, rois)
+    assert out.shape[0] == 3
+    torch.testing.assert_close(out[1:2], extractor(feats, rois[1:2]))
+
+
 def test_regions_of_several_images():
     rois = bbox2roi([torch.tensor([[1.0, 2, 3, 4]]), torch.zeros(0, 4), torch.tensor([[5.0, 6, 7, 8]])])
     assert rois.tolist() == [[0, 1, 2, 3, 4], [2, 5, 6, 7, 8]]
