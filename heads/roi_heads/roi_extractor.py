@@ -104,7 +104,7 @@ class SingleRoIExtractor(nn.Module):
         return torch.cat(parts).index_select(0, places)
 
     def map_roi_levels(self, rois: Tensor) -> Tensor:
-        """Return the level [K] of each region [K, 5]; the first for one whose sides have different signs, or are NaN."""
+        """Return the level [K] of each region [K, 5]; the first for one that has no area."""
         scale = ((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).sqrt()
         levels = (scale / self.finest_scale + 1e-6).log2().floor()
         return levels.nan_to_num(0).clamp(0, self.num_inputs - 1).long()
