@@ -138,7 +138,7 @@ class DIIHead(BaseModule):
         self.loss_cls: Any = MODELS.build(loss_cls)
         self.loss_bbox = MODELS.build(loss_bbox)
         self.loss_iou = MODELS.build(loss_iou)
-        self.attention = MultiheadAttention(in_channels, num_heads, dropout)
+        self.attention: nn.Module = MultiheadAttention(in_channels, num_heads, dropout)
         self.attention_norm = nn.LayerNorm(in_channels)
         self.instance_interactive_conv = MODELS.build(dynamic_conv_cfg)
         self.instance_interactive_conv_dropout = nn.Dropout(dropout)

@@ -52,7 +52,7 @@ class RecursiveDIIHead(DIIHead):
         self.kernel_position = nn.Linear(in_channels, in_channels)
         self.region_position = nn.Linear(in_channels, in_channels)
 
-    def forward(
+    def forward(  # type: ignore[override]  # reads more than its parent
         self, roi_feat: Tensor, proposal_feat: Tensor, boxes: Tensor, places: Tensor, centerness: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits, offsets of the boxes' logits and the proposals' new features.
