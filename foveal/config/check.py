@@ -72,7 +72,8 @@ _TAKEN_OUT = {
     "norm_cfg": {"requires_grad"},
 }
 _LISTS = {"pipeline", "switch_pipeline", "custom_hooks", "vis_backends", "param_scheduler"}
-_NAMES_OF_FUNCTIONS = {"nms", "soft_nms"}
+# what components understand themselves: kinds of suppression, and of HorNet's convolution
+_OWN_WORDS = {"nms", "soft_nms", "gnconv", "gngf"}
 
 
 def check_config(config: dict[str, Any], origins: dict[Key, Origin]) -> None:
@@ -170,7 +171,7 @@ def _problem(key: Key, node: dict[str, Any], registries: tuple[mm.Registry, ...]
         allowed = _LOADER_KEYS if last.endswith("_dataloader") and len(key) == 1 else _PLAIN_KEYS.get(last)
         wrong = sorted(set(node) - allowed) if allowed is not None else []
         return f"unknown key {_with_hint(wrong[0], allowed or set())}" if wrong else None
-    if not registries or (isinstance(kind, str) and kind in _NAMES_OF_FUNCTIONS):
+    if not registries or (isinstance(kind, str) and kind in _OWN_WORDS):
         return None
     target = kind
     if isinstance(kind, str):

@@ -59,6 +59,7 @@ class RecursiveGatedConv(nn.Module):
         filter_size: Of a `GlobalLocalFilter` in place of the depthwise convolution; None: the convolution.
         kernel_size: Of the depthwise convolution.
         scale: Factor of the gates.
+        in_channels: Of the input. None: C.
     """
 
     def __init__(
@@ -68,12 +69,13 @@ class RecursiveGatedConv(nn.Module):
         filter_size: tuple[int, int] | None,
         kernel_size: int = 7,
         scale: float = SCALE,
+        in_channels: int | None = None,
     ) -> None:
         super().__init__()
         self.scale = scale
         self.dims = [dim // 2**i for i in reversed(range(order))]
         total = sum(self.dims)
-        self.proj_in = nn.Conv2d(dim, 2 * dim, 1)
+        self.proj_in = nn.Conv2d(dim if in_channels is None else in_channels, 2 * dim, 1)
         self.dwconv: nn.Module = (
             LargeKernelDepthwiseConv2d(total, kernel_size)
             if filter_size is None
@@ -83,7 +85,7 @@ class RecursiveGatedConv(nn.Module):
         self.pws = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(self.dims))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to the same shape."""
+        """Map [N, in_channels, H, W] to [N, C, H, W]."""
         x, gates = self.proj_in(x).split((self.dims[0], sum(self.dims)), 1)
         first, *rest = (self.dwconv(gates) * self.scale).split(self.dims, 1)
         x = x * first

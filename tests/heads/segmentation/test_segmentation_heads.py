@@ -22,6 +22,7 @@ HEADS = {
         "num_convs": 1,
     },
     "UPerHead": {"in_channels": CHANNELS, "channels": 8},
+    "GNUPerHead": {"in_channels": CHANNELS, "channels": 8},
     "UPerHead of two maps": {"type": "UPerHead", "in_channels": CHANNELS[2:], "in_index": (2, 3), "channels": 8},
 }
 
