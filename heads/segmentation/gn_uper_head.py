@@ -20,6 +20,7 @@ class GNUPerHead(UPerHead):
         in_channels: One number a map, finest first.
         channels: Channels everywhere inside.
         conv_cfg: Arguments of `GNConvModule`, of the last convolution; the others are mmcv's ``Conv2d``.
+        in_index: Which feature maps. None: as many as ``in_channels`` has, from the first.
         options: The other arguments of `UPerHead`.
 
     Shape:
@@ -29,9 +30,15 @@ class GNUPerHead(UPerHead):
     """
 
     def __init__(
-        self, in_channels: Sequence[int], channels: int, *, conv_cfg: dict[str, Any] = GATED, **options: Any
+        self,
+        in_channels: Sequence[int],
+        channels: int,
+        *,
+        conv_cfg: dict[str, Any] = GATED,
+        in_index: Sequence[int] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(in_channels, channels, **options)
+        super().__init__(in_channels, channels, in_index=in_index, **options)
         wide = len(self.in_channels) * channels
-        kinds = {"norm_cfg": self.norm_cfg, "act_cfg": self.act_cfg}
+        kinds: dict[str, Any] = {"norm_cfg": self.norm_cfg, "act_cfg": self.act_cfg}
         self.fpn_bottleneck = GNConvModule(channels, in_channels=wide, **kinds, **conv_cfg)
