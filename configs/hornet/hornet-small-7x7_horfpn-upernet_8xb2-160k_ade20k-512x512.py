@@ -14,6 +14,6 @@ model = dict(
         drop_path_rate=0.3,
         init_cfg=dict(checkpoint="https://cloud.tsinghua.edu.cn/f/8ef64277da0e469ea857/?dl=1"),
     ),
-    decode_head=dict(type="GNUPerHead", conv_cfg=dict(type="gnconv", kernel_size=7, proj_out=True, order=2)),
+    decode_head=dict(gn_conv_cfg=dict(type="gnconv", kernel_size=7, proj_out=True, order=2)),
 )
 optim_wrapper = dict(paramwise_cfg=dict(num_layers=12))

@@ -4,7 +4,6 @@ from foveal.heads.segmentation.aspp_head import ASPPHead, DepthwiseSeparableASPP
 from foveal.heads.segmentation.decode_head import DecodeHead
 from foveal.heads.segmentation.fcn_head import FCNHead
 from foveal.heads.segmentation.fpn_head import FPNHead
-from foveal.heads.segmentation.gn_uper_head import GNUPerHead
 from foveal.heads.segmentation.lraspp_head import LRASPPHead
 from foveal.heads.segmentation.mask2former_head import Mask2FormerHead
 from foveal.heads.segmentation.maskformer_fusion_head import MaskFormerFusionHead
@@ -19,7 +18,6 @@ __all__ = [
     "DepthwiseSeparableASPPHead",
     "FCNHead",
     "FPNHead",
-    "GNUPerHead",
     "LRASPPHead",
     "Mask2FormerHead",
     "MaskFormerFusionHead",

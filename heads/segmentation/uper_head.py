@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from foveal.heads.segmentation.decode_head import DecodeHead, resize
 from foveal.heads.segmentation.psp_head import PPM
+from foveal.layers.gn_conv_module import GNConvModule
 from foveal.registry import MODELS
 
 
@@ -23,13 +24,16 @@ class UPerHead(DecodeHead):
         channels: Channels everywhere inside.
         num_classes: K.
         pool_scales: Of the PPM.
+        gn_conv_cfg: Arguments of `GNConvModule`: fuse the maps by a recursive gated convolution, as HorNet does
+            (arXiv:2207.14284, table 4; its ``GNUPerHead``). None: by a convolution.
         in_index: Which feature maps. None: as many as ``in_channels`` has, from the first.
         options: The other arguments of `DecodeHead`, without ``input_transform``.
 
     Shape:
         maps [N, C_i, H_i, W_i] to logits [N, K, H_0, W_0].
 
-    Source: ``uper_head.py`` of open-mmlab/mmsegmentation.
+    Source: ``uper_head.py`` of open-mmlab/mmsegmentation; ``semantic_segmentation/decode_heads/gn_uper_head.py`` of
+    https://github.com/raoyongming/HorNet.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class UPerHead(DecodeHead):
         *,
         num_classes: int,
         pool_scales: Sequence[int] = (1, 2, 3, 6),
+        gn_conv_cfg: dict[str, Any] | None = None,
         in_index: Sequence[int] | None = None,
         **options: Any,
     ) -> None:
@@ -60,7 +65,13 @@ class UPerHead(DecodeHead):
         self.fpn_convs = nn.ModuleList(
             ConvModule(channels, channels, 3, padding=1, inplace=False, **kinds) for _ in finer
         )
-        self.fpn_bottleneck = ConvModule(len(in_channels) * channels, channels, 3, padding=1, **kinds)
+        wide = len(in_channels) * channels
+        self.fpn_bottleneck: nn.Module
+        if gn_conv_cfg is None:
+            self.fpn_bottleneck = ConvModule(wide, channels, 3, padding=1, **kinds)
+        else:
+            given: dict[str, Any] = {"norm_cfg": self.norm_cfg, "act_cfg": self.act_cfg, **gn_conv_cfg}
+            self.fpn_bottleneck = GNConvModule(channels, in_channels=wide, **given)
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
         """Return logits [N, K, H_0, W_0] at the size of the finest chosen map of ``feats``."""

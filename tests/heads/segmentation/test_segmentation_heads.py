@@ -22,7 +22,12 @@ HEADS = {
         "num_convs": 1,
     },
     "UPerHead": {"in_channels": CHANNELS, "channels": 8},
-    "GNUPerHead": {"in_channels": CHANNELS, "channels": 8},
+    "UPerHead with gates": {
+        "type": "UPerHead",
+        "in_channels": CHANNELS,
+        "channels": 8,
+        "gn_conv_cfg": {"type": "gnconv", "kernel_size": 7, "proj_out": True, "order": 2},
+    },
     "UPerHead of two maps": {"type": "UPerHead", "in_channels": CHANNELS[2:], "in_index": (2, 3), "channels": 8},
 }
 
