@@ -2,7 +2,8 @@
 
 Features: eight maps, of the seven stages and of the last 1x1 convolution. [N, 3, H, W] to [N, C, H/s, W/s], rounded up,
 with s = 2, 4, 8, 16, 16, 32, 32, 32. Arguments and keys are those of mmdet,
-https://github.com/open-mmlab/mmdetection; the files of torchvision and mmpretrain are renamed when they are read.
+https://github.com/open-mmlab/mmdetection; those of mmseg, and the files of torchvision and mmpretrain, are renamed when
+they are read.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from foveal.backbones.contract import (
 )
 from foveal.errors import ConfigError
 from foveal.layers import DropPath
+from foveal.layers.state_dict import adapt
 from foveal.registry import MODELS
 
 Config = dict[str, Any]
@@ -67,12 +69,21 @@ class InvertedResidual(nn.Module):
         self.depthwise_conv = ConvModule(inner, inner, 3, groups=inner, **spread, **layers)
         self.linear_conv = ConvModule(inner, out_channels, 1, **{**layers, "act_cfg": None})
         self.drop_path = DropPath(drop_path)
+        self.register_load_state_dict_pre_hook(adapt)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, in_channels, H, W] to [N, out_channels, H / stride, W / stride], rounded up."""
         y = x if self.expand_conv is None else self.expand_conv(x)
         y = self.linear_conv(self.depthwise_conv(y))
         return x + self.drop_path(y) if self.residual else y
+
+    def adapt_state_dict(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Rename the convolutions, which mmseg numbers: ``conv.0`` to ``conv.2``, or ``conv.1``."""
+        names = [name for name, _ in self.named_children() if name.endswith("_conv")]
+        for key in [key for key in state_dict if key.startswith(f"{prefix}conv.")]:
+            number, _, rest = key.removeprefix(f"{prefix}conv.").partition(".")
+            if number.isdigit() and int(number) < len(names):
+                state_dict[f"{prefix}{names[int(number)]}.{rest}"] = state_dict.pop(key)
 
 
 @MODELS.register_module()

@@ -109,7 +109,8 @@ def load_state_dict(
     """Copy a state dict into a model.
 
     A model may have ``convert_state_dict(state_dict)``, which returns official names as ours, and
-    ``explain_misfit(state_dict)``, which returns half a sentence on why a file in our names does not fit, or None.
+    ``explain_misfit(state_dict)``, which returns half a sentence on why a file in our names does not fit, or None. A
+    part of it may have ``adapt_state_dict(state_dict, prefix)``, which renames or leaves out what is below its prefix.
 
     Args:
         model: The model.
@@ -127,6 +128,11 @@ def load_state_dict(
     explain: Any = getattr(model, "explain_misfit", None)
     if convert is not None:
         state_dict = convert(state_dict)
+    state_dict = dict(state_dict)
+    for name, module in model.named_modules():
+        adapt: Any = getattr(module, "adapt_state_dict", None)
+        if adapt is not None:
+            adapt(state_dict, f"{name}." if name else "")
     own = model.state_dict()
     wrong = [k for k, v in state_dict.items() if k in own and own[k].shape != v.shape]
     missing = [k for k in own if k not in state_dict]

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from foveal.errors import ConfigError
 from foveal.layers.positional_encoding import coordinate_to_encoding
+from foveal.layers.state_dict import adapt
 from foveal.layers.transformer import DecoderLayer, EncoderLayer, LinearStack, inverse_sigmoid
 
 Options = dict[str, Any]
@@ -198,7 +199,15 @@ class DinoDecoder(DeformableDecoder):
         width = self.embed_dims
         self.ref_point_head = LinearStack([width * 2, width, width])
         self.norm = nn.LayerNorm(width)
-        self.register_load_state_dict_pre_hook(_widen)
+        self.register_load_state_dict_pre_hook(adapt)
+
+    def adapt_state_dict(self, state_dict: Options, prefix: str) -> None:
+        """Give the first positional layer the inputs that a checkpoint has."""
+        weight = state_dict.get(f"{prefix}ref_point_head.layers.0.weight")
+        layers: Any = self.ref_point_head.layers
+        if weight is not None and weight.shape[1] == 4 * self.embed_dims != layers[0].in_features:
+            layers[0] = nn.Linear(weight.shape[1], self.embed_dims).to(layers[0].weight)
+            self.ref_point_head.channels[0] = weight.shape[1]
 
     def refined(
         self,
@@ -238,15 +247,6 @@ class DinoDecoder(DeformableDecoder):
             references = starts[-1].detach()
             states.append(self.norm(query))
         return states, starts[:-1]
-
-
-def _widen(decoder: DinoDecoder, state_dict: Options, prefix: str, *rest: Any) -> None:
-    """Give the decoder's first positional layer the inputs that a checkpoint has."""
-    weight = state_dict.get(f"{prefix}ref_point_head.layers.0.weight")
-    layers: Any = decoder.ref_point_head.layers
-    if weight is not None and weight.shape[1] == 4 * decoder.embed_dims != layers[0].in_features:
-        layers[0] = nn.Linear(weight.shape[1], decoder.embed_dims).to(layers[0].weight)
-        decoder.ref_point_head.channels[0] = weight.shape[1]
 
 
 def refine(offsets: Tensor, references: Tensor, eps: float = 1e-5) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from foveal.errors import ConfigError
 from foveal.heads.detection.keypoint_head import Keypoints
+from foveal.layers.state_dict import adapt
 from foveal.registry import MODELS
 
 Options = dict[str, Any]
@@ -230,6 +231,7 @@ class PositionalEncodingSineLearned(nn.Module):
         conv = ConvModule(embedding_dim, out_channels, 1, act_cfg=None)
         normal_init(conv.conv, std=0.01)
         self.embedding_transform = nn.Sequential(conv)
+        self.register_load_state_dict_pre_hook(adapt)
 
     def forward(self, distance: Tensor) -> Tensor:
         """Map [N, Q, K, 2] to [N, out_channels, Q, K]."""
@@ -256,10 +258,9 @@ class PositionalEncodingSineLearned(nn.Module):
         angles = distance[:, None] / self.temperature**powers
         return torch.cat((angles.sin(), angles.cos()), dim=1)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # official files carry the picture of all distances, which is made from nothing
+    def adapt_state_dict(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Leave out the picture of all distances that official files carry: it is made from nothing."""
         state_dict.pop(f"{prefix}base_embedding", None)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def _attend(attention: nn.Module, query: Tensor, keys: Tensor, bias: Tensor) -> Tensor:

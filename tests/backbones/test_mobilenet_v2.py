@@ -9,6 +9,7 @@ import torch
 import torchvision
 
 from foveal.backbones import MobileNetV2
+from foveal.engine.checkpoint import load_state_dict
 from foveal.registry import MODELS
 from foveal.zoo import create_backbone, create_classifier
 
@@ -73,3 +74,22 @@ def test_widths(factor, stem, widths):
         model = MobileNetV2(factor, out_indices=range(8))
     assert (model.conv1.out_channels, model.out_channels) == (stem, widths)
     assert model.out_strides == (2, 4, 8, 16, 16, 32, 32, 32)
+
+
+def test_reads_mmsegs_names():
+    """Under a detector's or segmentor's prefix, by torch's loading and by ours, which compares names first."""
+    model = torch.nn.ModuleDict({"backbone": MobileNetV2(strides=(1, 2, 2, 1, 1, 1, 1), out_indices=(6,))})
+    state = {key: torch.rand_like(value.float()).to(value.dtype) for key, value in model.state_dict().items()}
+
+    def mmsegs(key):
+        block, part = re.search(r"layer(\d)\.\d\.(\w+)_conv", key).groups()
+        return key.replace(f"{part}_conv", f"conv.{('expand', 'depthwise', 'linear').index(part) - (block == '1')}")
+
+    theirs = {mmsegs(key) if ".layer" in key else key: value for key, value in state.items()}
+    assert "backbone.layer2.0.conv.2.conv.weight" in theirs
+    for load in (lambda: model.load_state_dict(theirs), lambda: load_state_dict(model, theirs)):
+        for value in model.state_dict().values():
+            value.zero_()
+        load()
+        assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert "backbone.layer2.0.conv.2.conv.weight" in theirs

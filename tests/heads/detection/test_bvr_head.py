@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.structures import InstanceData
 
+from foveal.engine.checkpoint import load_state_dict
 from foveal.errors import ConfigError
 from foveal.heads.detection.bvr_head import BVRHead, KeypointTransformer, PositionalEncodingSineLearned
 from foveal.heads.detection.keypoint_head import KeypointHead, Keypoints, PointKptAssigner
@@ -100,7 +101,9 @@ def test_encoding_equals_the_interpolated_picture(log_scale):
     got = layer(distance)
     torch.testing.assert_close(got, want.clamp(min=1e-6).log() if log_scale else want)
     # an official file also holds the picture of sines
-    layer.load_state_dict({**layer.state_dict(), "base_embedding": torch.zeros(1, 31, 21, 16)})
+    official = {**layer.state_dict(), "base_embedding": torch.zeros(1, 31, 21, 16)}
+    layer.load_state_dict(official)
+    assert load_state_dict(torch.nn.ModuleDict({"a": layer}), {f"a.{k}": v for k, v in official.items()}) == []
 
 
 def test_attention_equals_torchs():
