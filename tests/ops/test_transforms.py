@@ -77,5 +77,6 @@ def test_mapped_and_differentiated(case):
 def test_traced_graph_holds_standard_operators(case):
     call, x, _ = case
     traced = torch.jit.trace(call, x, check_trace=False)
-    assert "foveal" not in str(traced.inlined_graph)
+    kinds = {node.kind() for node in traced.inlined_graph.nodes()}
+    assert any(kind.startswith("aten::") for kind in kinds) and not any("foveal" in kind for kind in kinds)
     torch.testing.assert_close(traced(x), call(x))
