@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ from foveal.backbones.contract import (
 )
 from foveal.errors import ConfigError
 from foveal.layers import DropPath
-from foveal.ops import aggregated_attention
+from foveal.ops.aggregated_attention import AggregatedAttention, CosineAttention, Positions, make_positions
 from foveal.registry import MODELS
 
 _MICRO = {"depths": (2, 2, 15, 2), "embed_dims": (48, 96, 192, 384), "num_heads": (2, 4, 8, 16)}
@@ -45,164 +45,8 @@ ARCHS: dict[str, dict[str, Any]] = {
 }
 
 MLP_RATIOS = (8, 8, 4, 4)
-WINDOW = 3
 # side of the images whose positions the biases are made for, in the official code of each task; None: pretrain_size
 IMG_SIZES = {"classification": None, "detection": 800, "segmentation": 512}
-
-
-class Axis(NamedTuple):
-    """How far every query is from every pooled key, along the rows or the columns of a map.
-
-    Args:
-        coords: Float [U], the distances that occur, on a logarithmic scale.
-        lookup: Int64 [Q, K], which of them is between a query and a key.
-        queries: Number of queries that the map has, if the bias is to be resized to it from Q,
-        keys: and of pooled keys.
-    """
-
-    coords: Tensor
-    lookup: Tensor
-    queries: int
-    keys: int
-
-
-class Positions(NamedTuple):
-    """What the blocks of a stage need to know about their map.
-
-    Args:
-        rows: Along H.
-        columns: Along W.
-        log_length: Logarithm of the number of keys a query attends to, float [H, W, 1, 1] or [].
-    """
-
-    rows: Axis
-    columns: Axis
-    log_length: Tensor
-
-
-def make_axis(trained: int, actual: int, pretrained: int, ratio: int, device: torch.device) -> Axis:
-    """Measure the distances along an axis.
-
-    Args:
-        trained: Length that the bias is made for.
-        actual: Length that it is resized to.
-        pretrained: Length that counts as a distance of 8, before the logarithm.
-        ratio: Queries to one pooled key, at least 1.
-        device: Of the tensors.
-
-    Returns:
-        The axis.
-    """
-    pools = max(trained // ratio, 1)
-    # adaptive pooling averages positions first … last: the centres, doubled, are first + last, and whole numbers
-    centres = [j * trained // pools + -(-(j + 1) * trained // pools) - 1 for j in range(pools)]
-    step = 2 if all(centre % 2 == centres[0] % 2 for centre in centres) else 1
-    low, high = -max(centres), 2 * (trained - 1) - min(centres)
-    queries = torch.arange(0, 2 * trained, 2, device=device)
-    lookup = (queries[:, None] - torch.tensor(centres, device=device) - low) // step
-    # float32 whatever the network computes in: the weights were trained with values rounded so
-    distance = torch.arange(low, high + 1, step, device=device, dtype=torch.float32) / 2 / (pretrained - 1) * 8
-    coords = distance.sign() * (distance.abs() + 1).log2() / 3
-    return Axis(coords, lookup, actual, max(actual // ratio, 1))
-
-
-def local_count(length: int, device: torch.device) -> Tensor:
-    """Return, float32 [length], how many positions of the window around each position are inside the axis."""
-    position = torch.arange(length, device=device)
-    edge = WINDOW // 2
-    return ((position + edge).clamp(max=length - 1) - (position - edge).clamp(min=0) + 1).float()
-
-
-class CosineAttention(nn.Module):
-    """What both forms of attention share: cosine similarity, its scale, and the bias of positions.
-
-    Args:
-        dim: C.
-        num_heads: Heads.
-    """
-
-    def __init__(self, dim: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        # softplus of it is 1 / 0.24
-        self.temperature = nn.Parameter(torch.full((num_heads, 1, 1), 1 / 0.24).expm1().log())
-        self.query_embedding = nn.Parameter(torch.empty(num_heads, 1, dim // num_heads))
-        nn.init.trunc_normal_(self.query_embedding, std=0.02)
-        self.proj = nn.Linear(dim, dim)
-        self.cpb_fc1 = nn.Linear(2, 512)
-        self.cpb_fc2 = nn.Linear(512, num_heads)
-
-    def split(self, x: Tensor) -> Tensor:
-        """Map [..., n * C] to [..., n * heads, C / heads]."""
-        return x.unflatten(-1, (-1, self.query_embedding.shape[2]))
-
-    def query(self, q: Tensor, positions: Positions) -> Tensor:
-        """Embed and scale queries of unit length, [N, H, W, heads, C / heads]."""
-        scale = F.softplus(self.temperature[:, 0]) * positions.log_length
-        return (q + self.query_embedding[:, 0]) * scale
-
-    def position_bias(self, positions: Positions) -> Tensor:
-        """Return the bias of H * W queries to P pooled keys, [heads, H * W, P]."""
-        rows, columns = positions.rows, positions.columns
-        coords = torch.stack(torch.meshgrid(columns.coords, rows.coords, indexing="ij"), -1).flip(-1)
-        table = self.cpb_fc2(F.relu(self.cpb_fc1(coords.to(self.cpb_fc1.weight.dtype)), inplace=True))
-        bias = _spread(table.permute(2, 0, 1), rows)  # (heads, columns' U, H, keys)
-        bias = _spread(bias.permute(0, 2, 3, 1).flatten(1, 2), columns)  # (heads, H * keys, W, keys)
-        bias = bias.unflatten(1, (rows.queries, rows.keys)).permute(0, 2, 4, 1, 3)
-        # the memory's order is that in which the operator reads it
-        return bias.reshape(self.num_heads, rows.keys * columns.keys, -1).transpose(1, 2)
-
-
-def _spread(table: Tensor, axis: Axis) -> Tensor:
-    """Map biases of distances, [heads, n, U], to those of queries and keys, [heads, n, queries, keys]."""
-    bias = table.index_select(2, axis.lookup.flatten()).unflatten(2, axis.lookup.shape)
-    size = (axis.queries, axis.keys)
-    # a bilinear map in two axes of the image is one map after the other
-    return bias if bias.shape[2:] == size else F.interpolate(bias, size, mode="bilinear")
-
-
-class AggregatedAttention(CosineAttention):
-    """Attention to the window around each pixel and to pooled pixels at once.
-
-    Args:
-        dim: C.
-        num_heads: Heads.
-    """
-
-    def __init__(self, dim: int, num_heads: int) -> None:
-        super().__init__(dim, num_heads)
-        self.q = nn.Linear(dim, dim)
-        self.kv = nn.Linear(dim, 2 * dim)
-        self.sr = nn.Conv2d(dim, dim, 1)
-        self.norm = nn.LayerNorm(dim)
-        self.relative_pos_bias_local = nn.Parameter(torch.empty(num_heads, WINDOW**2))
-        self.learnable_tokens = nn.Parameter(torch.empty(num_heads, dim // num_heads, WINDOW**2))
-        self.learnable_bias = nn.Parameter(torch.zeros(num_heads, 1, WINDOW**2))
-        nn.init.trunc_normal_(self.relative_pos_bias_local, std=0.0004)
-        nn.init.trunc_normal_(self.learnable_tokens, std=0.02)
-        init_conv(self.sr)
-
-    def forward(self, x: Tensor, positions: Positions) -> Tensor:
-        """Map [N, H, W, C] to the same shape."""
-        q = F.normalize(self.split(self.q(x)), dim=-1)
-        k, v = self.split(self.kv(x)).chunk(2, 3)
-        pooled = F.gelu(self.sr(x.permute(0, 3, 1, 2)))
-        pooled = F.adaptive_avg_pool2d(pooled, (positions.rows.keys, positions.columns.keys))
-        k_pool, v_pool = self.split(self.kv(self.norm(pooled.flatten(2).transpose(1, 2)))).chunk(2, 2)
-        weights = torch.einsum("nhwgd,gdk->nhwgk", q, self.learnable_tokens) + self.learnable_bias[:, 0]
-        out = aggregated_attention(
-            self.query(q, positions).to(v.dtype),
-            F.normalize(k, dim=-1).to(v.dtype),
-            v,
-            F.normalize(k_pool, dim=-1).to(v.dtype),
-            v_pool,
-            WINDOW,
-            self.relative_pos_bias_local.to(v.dtype),
-            self.position_bias(positions).to(v.dtype),
-            weights.to(v.dtype),
-            scale=1.0,
-        )
-        return self.proj(out.flatten(3))
 
 
 class Attention(CosineAttention):
@@ -411,15 +255,8 @@ class TransNeXt(BaseModule):
     def positions(self, stage: int, height: int, width: int, device: torch.device) -> Positions:
         """Return what the blocks of a stage need to know about a map of ``height`` x ``width``."""
         stride, ratio = 4 * 2**stage, self.sr_ratios[stage]
-        trained, pretrained = self.img_size // stride, self.pretrain_size // stride
-        rows, columns = (
-            make_axis(length if self.is_extrapolation else trained, length, pretrained, ratio, device)
-            for length in (height, width)
-        )
-        keys = torch.full((), rows.keys * columns.keys, device=device, dtype=torch.float32)
-        if ratio > 1:
-            keys = keys + (local_count(height, device)[:, None] * local_count(width, device))[:, :, None, None]
-        return Positions(rows, columns, keys.log())
+        trained = None if self.is_extrapolation else self.img_size // stride
+        return make_positions(height, width, self.pretrain_size // stride, ratio, trained, device)
 
     def train(self, mode: bool = True) -> TransNeXt:
         """Switch to training mode, but for what is frozen."""

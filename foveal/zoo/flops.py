@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from foveal.backbones.transnext import WINDOW, AggregatedAttention
+from foveal.ops.aggregated_attention import AggregatedAttention
+from foveal.ops.aggregated_attention.positions import WINDOW
 from foveal.ops.neighborhood_attention import NeighborhoodAttention2D
 
 # what an attention layer spends on its projections, whichever kernel does the rest

@@ -2,9 +2,7 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 
-from foveal.backbones.transnext import make_axis
 from foveal.registry import MODELS
 from foveal.zoo import create_backbone, create_classifier
 
@@ -20,16 +18,6 @@ ARCH = {
 def build(**kwargs):
     torch.manual_seed(0)
     return MODELS.build({"type": "TransNeXt", "arch": ARCH, **kwargs}).eval()
-
-
-@pytest.mark.parametrize(("queries", "ratio"), [(8, 2), (7, 1), (38, 8), (13, 4), (3, 8)])
-def test_distances_are_those_to_the_pooled_pixels(queries, ratio):
-    axis = make_axis(queries, queries, 57, ratio, torch.device("cpu"))
-    position = torch.arange(queries).float()
-    centres = F.adaptive_avg_pool1d(position[None], max(queries // ratio, 1))[0]
-    far = (position[:, None] - centres) / 56 * 8
-    assert axis.lookup.min() == 0 and axis.lookup.max() == len(axis.coords) - 1
-    torch.testing.assert_close(axis.coords[axis.lookup], far.sign() * (far.abs() + 1).log() / torch.tensor(8.0).log())
 
 
 def test_resized_and_made_biases_agree_only_at_their_size():

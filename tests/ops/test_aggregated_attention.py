@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from foveal.ops import aggregated_attention
+from foveal.ops.aggregated_attention import AggregatedAttention, make_positions
+from foveal.ops.aggregated_attention.positions import make_axis
 
 
 def arguments(batch=2, height=5, width=4, heads=2, dim=3, pooled=6, kernel_size=3, dtype=torch.float64, grad=False):
@@ -164,3 +167,46 @@ def test_exported_graph_holds_standard_operators():
 def test_wrong_arguments_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         aggregated_attention(**arguments() | change)
+
+
+@pytest.mark.parametrize(("queries", "ratio"), [(8, 2), (7, 1), (38, 8), (13, 4), (3, 8)])
+def test_distances_are_those_to_the_pooled_pixels(queries, ratio):
+    axis = make_axis(queries, queries, 57, ratio, torch.device("cpu"))
+    position = torch.arange(queries).float()
+    centres = F.adaptive_avg_pool1d(position[None], max(queries // ratio, 1))[0]
+    far = (position[:, None] - centres) / 56 * 8
+    assert axis.lookup.min() == 0 and axis.lookup.max() == len(axis.coords) - 1
+    torch.testing.assert_close(axis.coords[axis.lookup], far.sign() * (far.abs() + 1).log() / torch.tensor(8.0).log())
+
+
+@pytest.mark.parametrize(("size", "trained"), [((5, 8), None), ((6, 6), 8), ((2, 3), 8)])
+def test_layer_weighs_each_position_by_one(size, trained):
+    """With values that are the same everywhere, whatever is attended to gives them."""
+    layer = AggregatedAttention(12, 3).double()
+    with torch.no_grad():
+        layer.kv.weight[12:].zero_()
+        layer.learnable_tokens.zero_()
+    x = torch.randn(2, *size, 12, dtype=torch.float64)
+    out = layer(x, make_positions(*size, pretrained=8, ratio=2, trained=trained))
+    inside = F.unfold(torch.ones(1, 1, *size, dtype=torch.float64), 3, padding=1).sum(1).min()
+    assert inside < 9  # the window is cut at the borders, and the rest weighs one all the same
+    torch.testing.assert_close(out, layer.proj(layer.kv.bias[12:]).expand_as(x))
+
+
+def test_layer_counts_the_keys():
+    positions = make_positions(4, 6, pretrained=8, ratio=2)
+    keys = positions.log_length.exp()[..., 0, 0]
+    torch.testing.assert_close(keys[0, 0], torch.tensor(4.0 + 2 * 3))
+    torch.testing.assert_close(keys[1, 1], torch.tensor(9.0 + 2 * 3))
+    assert make_positions(4, 6, pretrained=8, ratio=1).log_length.exp().round() == 24
+
+
+def test_layer_under_autocast():
+    layer = AggregatedAttention(8, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(torch.randn(1, 4, 4, 8), make_positions(4, 4, 4, 2)).dtype == torch.bfloat16
+
+
+def test_layer_with_heads_that_do_not_fit():
+    with pytest.raises(ValueError, match="dim must be a multiple of num_heads, got 7 and 2"):
+        AggregatedAttention(7, 2)

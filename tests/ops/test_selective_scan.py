@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from foveal.ops import selective_scan
-from foveal.ops.selective_scan import selective_scan_reference
+from foveal.ops.selective_scan import SS2D, selective_scan_reference
 
 
 def arguments(batch=2, dim=4, length=11, states=3, groups=None, dtype=torch.float64, **grad):
@@ -161,3 +161,38 @@ def test_triton_in_its_interpreter():
 def test_wrong_arguments_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         selective_scan(**arguments() | change)
+
+
+def test_layer_scans_in_four_directions():
+    layer = SS2D(4, d_state=3).double()
+    x = torch.randn(2, 8, 3, 5, dtype=torch.float64)
+    want = torch.zeros_like(x)
+    grid = torch.arange(15).view(3, 5)
+    for i, path in enumerate([grid.flatten(), grid.T.flatten(), grid.flatten().flip(0), grid.T.flatten().flip(0)]):
+        u = x.flatten(2)[..., path]
+        steps, b, c = torch.split(layer.x_proj_weight[i] @ u, [1, 3, 3], 1)
+        channels = slice(8 * i, 8 * i + 8)
+        y = selective_scan(
+            u,
+            layer.dt_projs_weight[i] @ steps,
+            -layer.A_logs[channels].exp(),
+            b,
+            c,
+            layer.Ds[channels],
+            delta_bias=layer.dt_projs_bias[i],
+            delta_softplus=True,
+            backend="reference",
+        )
+        want.flatten(2)[..., path] += y
+    torch.testing.assert_close(layer.scan(x), want)
+    assert layer(torch.randn(1, 2, 7, 4).double()).shape == (1, 2, 7, 4)
+
+
+def test_layer_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert SS2D(4, d_state=2)(torch.randn(1, 3, 2, 4)).dtype == torch.bfloat16
+
+
+def test_layer_without_states():
+    with pytest.raises(ValueError, match=r"expand \* dim and d_state must be at least 1, got 2.0 \* 4 and 0"):
+        SS2D(4, d_state=0)

@@ -6,8 +6,10 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from foveal.ops import ssd_hidden_state
+from foveal.ops.state_space_duality import HSMSSD, ssd_hidden_state_reference
 
 
 def arguments(batch=2, length=6, dim=3, states=4, dtype=torch.float64, grad=False):
@@ -162,3 +164,25 @@ def test_no_images(backend):
 def test_wrong_arguments_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         ssd_hidden_state(**arguments() | change)
+
+
+def test_layer_mixes_hidden_states():
+    layer = HSMSSD(6, 3).double()
+    x = torch.randn(2, 20, 6, dtype=torch.float64)
+    y, h = layer(x, 4, 5)
+    steps = layer.dw["conv"](layer.BCdt_proj.conv(x.transpose(1, 2)).view(2, 9, 4, 5)).flatten(2)
+    b, c, dt = steps[:, :3], steps[:, 3:6], steps[:, 6:]
+    value, gate = layer.hz_proj(ssd_hidden_state_reference(x, dt, layer.A, b)).split(6, 2)
+    want = layer.out_proj(value * F.silu(gate) + value * layer.D)
+    torch.testing.assert_close(h, want)
+    torch.testing.assert_close(y, torch.einsum("nsd,nsl->ndl", want, c).view(2, 6, 4, 5))
+    assert {name for name, _ in layer.named_parameters()} == {
+        *("A", "D", "dw.conv.weight"),
+        *(f"{name}.conv.weight" for name in ("BCdt_proj", "hz_proj", "out_proj")),
+    }
+
+
+def test_layer_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        y, h = HSMSSD(6, 3)(torch.randn(2, 20, 6), 4, 5)
+    assert y.dtype == h.dtype == torch.bfloat16

@@ -6,20 +6,16 @@ https://github.com/csguoh/MambaIR; its files keep the weights below ``params``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.layers import DropPath
 from foveal.models.restoration.residual_groups import ResidualGroupNetwork, init_transformer
-from foveal.ops import selective_scan
+from foveal.ops.selective_scan import SS2D
 from foveal.registry import MODELS
-
-DIRECTIONS = 4
 
 
 class ChannelAttention(nn.Module):
@@ -63,58 +59,6 @@ class CAB(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to the same shape."""
         return self.cab(x)
-
-
-class SS2D(nn.Module):
-    """Selective scans of a map by rows, by columns, and by both backwards; their sum, gated.
-
-    Args:
-        dim: C.
-        d_state: States of a channel.
-        expand: Channels inside over C.
-        dt_range: Between these lie the steps of a new network.
-    """
-
-    def __init__(
-        self, dim: int, d_state: int = 16, expand: float = 2.0, dt_range: tuple[float, float] = (1e-3, 0.1)
-    ) -> None:
-        super().__init__()
-        inner, self.d_state, self.dt_rank = int(expand * dim), d_state, math.ceil(dim / 16)
-        self.in_proj = nn.Linear(dim, 2 * inner, bias=False)
-        self.conv2d = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
-        self.x_proj_weight = nn.Parameter(torch.empty(DIRECTIONS, self.dt_rank + 2 * d_state, inner))
-        self.dt_projs_weight = nn.Parameter(torch.empty(DIRECTIONS, inner, self.dt_rank))
-        nn.init.uniform_(self.x_proj_weight, -(inner**-0.5), inner**-0.5)
-        nn.init.uniform_(self.dt_projs_weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
-        low, high = map(math.log, dt_range)
-        steps = torch.exp(torch.rand(DIRECTIONS, inner) * (high - low) + low)
-        # softplus of this is the step
-        self.dt_projs_bias = nn.Parameter(steps + torch.log(-torch.expm1(-steps)))
-        rates = torch.arange(1, d_state + 1, dtype=torch.get_default_dtype())
-        self.A_logs = nn.Parameter(rates.log().repeat(DIRECTIONS * inner, 1))
-        self.Ds = nn.Parameter(torch.ones(DIRECTIONS * inner))
-        self.out_norm = nn.LayerNorm(inner)
-        self.out_proj = nn.Linear(inner, dim, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [N, H, W, C] to the same shape."""
-        x, gate = self.in_proj(x).chunk(2, -1)
-        y = self.scan(F.silu(self.conv2d(x.permute(0, 3, 1, 2))))
-        return self.out_proj(self.out_norm(y.permute(0, 2, 3, 1)) * F.silu(gate))
-
-    def scan(self, x: Tensor) -> Tensor:
-        """Sum the scans in all directions of [N, D, H, W], the same shape."""
-        n, dim, height, width = x.shape
-        rows, columns = x.flatten(2), x.transpose(2, 3).flatten(2)
-        paths = torch.stack([rows, columns, rows.flip(2), columns.flip(2)], 1)
-        parts = torch.einsum("nkdl,kcd->nkcl", paths, self.x_proj_weight)
-        steps, b, c = parts.split([self.dt_rank, self.d_state, self.d_state], 2)
-        steps = torch.einsum("nkrl,kdr->nkdl", steps, self.dt_projs_weight)
-        rates, bias = -torch.exp(self.A_logs), self.dt_projs_bias.flatten()
-        y = selective_scan(paths.flatten(1, 2), steps.flatten(1, 2), rates, b, c, self.Ds, None, bias, True)
-        by_row, by_column, backwards, up = y.view(n, DIRECTIONS, dim, -1).unbind(1)
-        by_column = (by_column + up.flip(2)).view(n, dim, width, height).transpose(2, 3)
-        return (by_row + backwards.flip(2)).view(x.shape) + by_column
 
 
 class VSSBlock(nn.Module):

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from foveal.layers import DropPath
 from foveal.models.restoration.image import check_image, pad_to_multiple
-from foveal.models.restoration.mambair import SS2D
 from foveal.models.restoration.residual_groups import init_transformer
+from foveal.ops.selective_scan import SS2D
 from foveal.registry import MODELS
 
 
