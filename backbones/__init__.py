@@ -15,6 +15,7 @@ from foveal.backbones.mit import MixVisionTransformer
 from foveal.backbones.mobilenet_v2 import MobileNetV2
 from foveal.backbones.mobilenet_v3 import MobileNetV3
 from foveal.backbones.nat import NAT, NATTail
+from foveal.backbones.odmamba import ODMamba
 from foveal.backbones.resnet import ResNet, ResNetV1c, ResNetV1d
 from foveal.backbones.shvit import SHViT, SHViTTail
 from foveal.backbones.strideformer import StrideFormer
@@ -45,6 +46,7 @@ __all__ = [
     "MobileNetV2",
     "MobileNetV3",
     "NATTail",
+    "ODMamba",
     "ResNet",
     "ResNetV1c",
     "ResNetV1d",

@@ -7,6 +7,7 @@ from foveal.necks.ct_resnet_neck import CTResNetNeck
 from foveal.necks.efficientvit_fpn import EfficientViTFPN
 from foveal.necks.fpn import FPN
 from foveal.necks.gn_fpn import GNFPN
+from foveal.necks.mamba_yolo_pafpn import MambaYOLOPAFPN
 from foveal.necks.msdeformattn_pixel_decoder import MSDeformAttnPixelDecoder
 from foveal.necks.pafpn import PAFPN
 from foveal.necks.shared_neck import SharedNeck
@@ -23,6 +24,7 @@ __all__ = [
     "ChannelMapper",
     "EfficientViTFPN",
     "MSDeformAttnPixelDecoder",
+    "MambaYOLOPAFPN",
     "SSDNeck",
     "SharedNeck",
 ]

@@ -178,8 +178,11 @@ class Focus(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, in_channels, H, W] to [N, out_channels, H / 2, W / 2], rounded up."""
-        x = F.pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2))
-        left, right = x[..., ::2], x[..., 1::2]
-        return self.conv(
-            torch.cat((left[..., ::2, :], left[..., 1::2, :], right[..., ::2, :], right[..., 1::2, :]), dim=1)
-        )
+        return self.conv(space_to_depth(x))
+
+
+def space_to_depth(x: Tensor) -> Tensor:
+    """Make channels of 2 x 2 pixels: [N, C, H, W] to [N, 4 * C, H / 2, W / 2], rounded up with zeros, columns first."""
+    x = F.pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2))
+    left, right = x[..., ::2], x[..., 1::2]
+    return torch.cat((left[..., ::2, :], left[..., 1::2, :], right[..., ::2, :], right[..., 1::2, :]), dim=1)

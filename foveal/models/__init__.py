@@ -7,6 +7,7 @@ from foveal.models.data_preprocessor import DataPreprocessor, DetDataPreprocesso
 from foveal.models.deformable_detr import DINO, DeformableDETR
 from foveal.models.det_tta import DetTTAModel
 from foveal.models.detector import SingleStageDetector
+from foveal.models.mamba_yolo import MambaYOLO
 from foveal.models.mask2former import Mask2Former
 from foveal.models.restoration import CFSR, ESPCNNet
 from foveal.models.restorer import Restorer
@@ -27,6 +28,7 @@ __all__ = [
     "ESPCNNet",
     "EncoderDecoder",
     "ImageClassifier",
+    "MambaYOLO",
     "Mask2Former",
     "Restorer",
     "SegDataPreProcessor",

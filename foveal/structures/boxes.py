@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,50 @@ def bbox_overlaps(
     outer = torch.maximum(boxes1[..., 2:], boxes2[..., 2:]) - torch.minimum(boxes1[..., :2], boxes2[..., :2])
     hull = outer.clamp(min=0).prod(-1).clamp(min=eps)
     return overlap / union - (hull - union) / hull
+
+
+def complete_iou(boxes1: Tensor, boxes2: Tensor, shape_from: float = 0.5, eps: float = 1e-6) -> Tensor:
+    """Return the IoU less what the centres' distance and the shapes' difference cost (arXiv:1911.08287).
+
+    Args:
+        boxes1: [..., 4], broadcast against ``boxes2``.
+        boxes2: [..., 4].
+        shape_from: The shapes count where the IoU is larger than this; negative: everywhere.
+        eps: Added to denominators.
+
+    Returns:
+        [...], at most 1.
+    """
+    iou = _iou(boxes1, boxes2, eps)
+    angles = []
+    for boxes in (boxes1, boxes2):
+        size = boxes[..., 2:] - boxes[..., :2]
+        angles.append(torch.atan(size[..., 0] / (size[..., 1] + eps)))
+    shape = 4 / math.pi**2 * (angles[1] - angles[0]) ** 2
+    with torch.no_grad():
+        # equal boxes would divide nothing by nothing
+        share = (iou > shape_from).to(iou.dtype) * shape / (1 - iou + shape).clamp(min=torch.finfo(iou.dtype).tiny)
+    return iou - _center_distance(boxes1, boxes2, eps) - share * shape
+
+
+def distance_iou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-6) -> Tensor:
+    """Return the IoU less the centres' distance (arXiv:1911.08287); arguments as for `complete_iou`."""
+    return _iou(boxes1, boxes2, eps) - _center_distance(boxes1, boxes2, eps)
+
+
+def _iou(pred: Tensor, target: Tensor, eps: float) -> Tensor:
+    """IoU [P] with ``eps`` added to the union, not as its least value."""
+    inner = torch.minimum(pred[..., 2:], target[..., 2:]) - torch.maximum(pred[..., :2], target[..., :2])
+    overlap = inner.clamp(min=0).prod(-1)
+    return overlap / (box_area(pred) + box_area(target) - overlap + eps)
+
+
+def _center_distance(pred: Tensor, target: Tensor, eps: float) -> Tensor:
+    """Squared distance [P] of the centres over the squared diagonal of the smallest box around both."""
+    outer = torch.maximum(pred[..., 2:], target[..., 2:]) - torch.minimum(pred[..., :2], target[..., :2])
+    diagonal = outer.clamp(min=0).square().sum(-1) + eps
+    shift = (target[..., :2] + target[..., 2:] - pred[..., :2] - pred[..., 2:]).square().sum(-1) / 4
+    return shift / diagonal
 
 
 def box_area(boxes: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from foveal.heads.assigners.assign_result import AssignResult
 from foveal.heads.assigners.atss_assigner import ATSSAssigner
+from foveal.heads.assigners.batch_task_aligned_assigner import BatchTaskAlignedAssigner
 from foveal.heads.assigners.dynamic_soft_label_assigner import DynamicSoftLabelAssigner
 from foveal.heads.assigners.hungarian_assigner import HungarianAssigner
 from foveal.heads.assigners.iou_calculator import BboxOverlaps2D
@@ -20,6 +21,7 @@ __all__ = [
     "ATSSAssigner",
     "AssignResult",
     "BBoxL1Cost",
+    "BatchTaskAlignedAssigner",
     "BboxOverlaps2D",
     "ClassificationCost",
     "CrossEntropyLossCost",

@@ -13,6 +13,7 @@ from foveal.heads.detection.rpn_head import RPNHead
 from foveal.heads.detection.rtmdet_head import RTMDetSepBNHead
 from foveal.heads.detection.rtmdet_ins_head import RTMDetInsSepBNHead
 from foveal.heads.detection.ssd_head import SSDHead
+from foveal.heads.detection.yolov8_head import YOLOv8Head
 from foveal.heads.detection.yolox_head import YOLOXHead
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "RetinaHead",
     "SSDHead",
     "YOLOXHead",
+    "YOLOv8Head",
 ]

@@ -2,6 +2,7 @@
 
 from foveal.heads.losses.cross_entropy import CrossEntropyLoss
 from foveal.heads.losses.dice import DiceLoss
+from foveal.heads.losses.distribution_focal import DistributionFocalLoss
 from foveal.heads.losses.focal import FocalLoss
 from foveal.heads.losses.gaussian_focal import GaussianFocalLoss
 from foveal.heads.losses.image import EdgeLoss, FFTLoss, PerceptualLoss, PixelFocusLoss
@@ -20,6 +21,7 @@ __all__ = [
     "CrossEntropyLoss",
     "DIoULoss",
     "DiceLoss",
+    "DistributionFocalLoss",
     "EdgeLoss",
     "FFTLoss",
     "FocalLoss",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor
 
 from foveal.heads.losses.elementwise import ElementwiseLoss
 from foveal.registry import MODELS
-from foveal.structures.boxes import bbox_overlaps, box_area
+from foveal.structures.boxes import bbox_overlaps, complete_iou, distance_iou
 
 IOU_MODES = {
     "linear": lambda iou: 1 - iou,
@@ -87,7 +84,7 @@ class DIoULoss(ElementwiseLoss):
 
     def compare(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the boxes' losses [P]."""
-        return 1 - _iou(pred, target, self.eps) + _center_distance(pred, target, self.eps)
+        return 1 - distance_iou(pred, target, self.eps)
 
 
 @MODELS.register_module()
@@ -98,37 +95,16 @@ class CIoULoss(ElementwiseLoss):
         eps: Keeps denominators from zero.
         reduction: ``none``, ``mean`` or ``sum``.
         loss_weight: Factor on the result.
+        shape_from: The shapes count where the IoU is larger; negative: everywhere, as in the YOLO detectors.
     """
 
-    def __init__(self, eps: float = 1e-6, reduction: str = "mean", loss_weight: float = 1.0) -> None:
+    def __init__(
+        self, eps: float = 1e-6, reduction: str = "mean", loss_weight: float = 1.0, shape_from: float = 0.5
+    ) -> None:
         super().__init__(reduction, loss_weight)
         self.eps = eps
+        self.shape_from = shape_from
 
     def compare(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the boxes' losses [P], at most 2."""
-        iou = _iou(pred, target, self.eps)
-        angles = []
-        for boxes in (pred, target):
-            size = boxes[..., 2:] - boxes[..., :2]
-            angles.append(torch.atan(size[..., 0] / (size[..., 1] + self.eps)))
-        shape = 4 / math.pi**2 * (angles[1] - angles[0]) ** 2
-        with torch.no_grad():
-            # the shape counts only where the boxes overlap well
-            share = (iou > 0.5).to(iou.dtype) * shape / (1 - iou + shape)
-        value = iou - _center_distance(pred, target, self.eps) - share * shape
-        return 1 - value.clamp(-1, 1)
-
-
-def _iou(pred: Tensor, target: Tensor, eps: float) -> Tensor:
-    """IoU [P] with ``eps`` added to the union, not as its least value."""
-    inner = torch.minimum(pred[..., 2:], target[..., 2:]) - torch.maximum(pred[..., :2], target[..., :2])
-    overlap = inner.clamp(min=0).prod(-1)
-    return overlap / (box_area(pred) + box_area(target) - overlap + eps)
-
-
-def _center_distance(pred: Tensor, target: Tensor, eps: float) -> Tensor:
-    """Squared distance [P] of the centres over the squared diagonal of the smallest box around both."""
-    outer = torch.maximum(pred[..., 2:], target[..., 2:]) - torch.minimum(pred[..., :2], target[..., :2])
-    diagonal = outer.clamp(min=0).square().sum(-1) + eps
-    shift = (target[..., :2] + target[..., 2:] - pred[..., :2] - pred[..., 2:]).square().sum(-1) / 4
-    return shift / diagonal
+        return 1 - complete_iou(pred, target, self.shape_from, self.eps).clamp(-1, 1)

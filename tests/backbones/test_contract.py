@@ -58,6 +58,7 @@ FAMILIES = {
             "layer_scale": None,
         }
     },
+    "ODMamba": {"arch": {"depths": (1, 1, 2, 1), "channels": (8, 16, 24, 32)}},
     "ResNet": {"depth": 50, "base_channels": 8},
     "ResNetV1c": {"depth": 18, "base_channels": 8},
     "ResNetV1d": {"depth": 18, "base_channels": 8},

@@ -34,7 +34,7 @@ def trains(path):
 TRAINING = [path for path in CONFIGS if trains(ROOT / path)]
 # larger forms of networks that are here in small, and the same heads on more backbones
 LARGE = re.compile(
-    r"/(rtmdet|yolox)_[mlx]_|/medfe_256|/swinir_(real|classical|color|gray|jpeg)|/mambair_colordn"
+    r"/(rtmdet|yolox|mamba_yolo)_[bmlx]_|/medfe_256|/swinir_(real|classical|color|gray|jpeg)|/mambair_colordn"
     r"|/hornet-small|/mask-rcnn_(?!r50|shvit)|/cascade-mask-rcnn_|/faster-rcnn_|/mask2former_(?!r50)|/deformable-detr(-refine)?_|/dino-.*transnext"
 )
 # what these propose is data, of which the meta device has none; test_model_learns runs them

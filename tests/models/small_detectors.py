@@ -24,6 +24,7 @@ OTHERS = (
     "rtmdet/rtmdet_tiny_8xb32-300e_coco",
     "rtmdet/rtmdet-ins_tiny_8xb32-300e_coco",
     "yolox/yolox_tiny_8xb8-300e_coco",
+    "mamba_yolo/mamba_yolo_t_8xb64-300e_coco",
     "centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco",
     "femtodet/femtodet_large_coco",
     "relationnet2/retinanet_r50_fpn_relation_1x_coco",

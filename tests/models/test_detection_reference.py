@@ -36,10 +36,12 @@ NAMES = (
     "deformable-detr-refine-twostage_r50_16xb2-50e_coco",
     "conditional-detr_r50_8xb2-50e_coco",
     "dino-4scale_r50_8xb2-12e_coco",
+    "mamba-yolo_t_coco",
 )
 QUERIES = ("all_layers_cls_scores", "all_layers_bbox_preds")
 OUTPUTS = {
     "CenterNetHead": ("heatmap", "wh", "offset"),
+    "YOLOv8Head": ("cls_score", "bbox_pred"),
     "YOLOXHead": ("cls_score", "bbox_pred", "objectness"),
     "DeformableDETRHead": QUERIES,
     "DINOHead": QUERIES,

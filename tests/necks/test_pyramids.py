@@ -6,7 +6,17 @@ import torch.nn.functional as F
 
 from foveal.errors import ConfigError
 from foveal.layers.deform_conv import ModulatedDeformConv2dPack
-from foveal.necks import GNFPN, PAFPN, YOLOXPAFPN, BiFPN, CSPNeXtPAFPN, CTResNetNeck, SharedNeck, SSDNeck
+from foveal.necks import (
+    GNFPN,
+    PAFPN,
+    YOLOXPAFPN,
+    BiFPN,
+    CSPNeXtPAFPN,
+    CTResNetNeck,
+    MambaYOLOPAFPN,
+    SharedNeck,
+    SSDNeck,
+)
 
 CHANNELS = [8, 16, 24]
 SIZES = [(13, 18), (7, 9), (4, 5)]  # not all even: a map is enlarged to the finer one's size
@@ -51,6 +61,17 @@ def test_csp_pyramids_keep_the_sizes(kind, use_depthwise):
     assert all(p.grad is not None for p in neck.parameters())
     with pytest.raises(ConfigError, match="built for 3 feature maps, got 2"):
         neck(maps()[:2])
+
+
+def test_mamba_pyramid_keeps_the_shapes():
+    neck = MambaYOLOPAFPN(CHANNELS, num_scans=2)
+    inputs = maps()
+    outs = neck(inputs)
+    assert [x.shape for x in outs] == [x.shape for x in inputs]
+    sum(x.mean() for x in outs).backward()
+    assert all(p.grad is not None for p in neck.parameters())
+    with pytest.raises(ConfigError, match="built for 3 feature maps, got 2"):
+        neck(inputs[:2])
 
 
 @pytest.mark.parametrize("scale", [None, 5.0])

@@ -1,13 +1,13 @@
-"""ATSS, SimOTA and RTMDet's assigner against their published rules, written out slowly."""
+"""ATSS, SimOTA, RTMDet's and YOLOv8's assigner against their published rules, written out slowly."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.structures import InstanceData
-from torchvision.ops import box_iou
+from torchvision.ops import box_iou, complete_box_iou_loss
 
 from foveal.heads.anchors import AnchorGenerator, MlvlPointGenerator
-from foveal.heads.assigners import ATSSAssigner, DynamicSoftLabelAssigner, SimOTAAssigner
+from foveal.heads.assigners import ATSSAssigner, BatchTaskAlignedAssigner, DynamicSoftLabelAssigner, SimOTAAssigner
 from foveal.heads.assigners.dynamic_soft_label_assigner import center_of_mass
 
 SIZES = [(12, 16), (6, 8), (3, 4)]
@@ -134,3 +134,41 @@ def test_center_of_mass():
     masks = torch.zeros(2, 6, 8, dtype=torch.bool)
     masks[0, 1:4, 2:7] = True
     assert center_of_mass(masks, torch.float32).tolist() == [[4, 2], [0, 0]]
+
+
+def test_task_aligned_by_the_rule():
+    given = guesses()
+    points, scores = given.priors[:, :2], given.scores.sigmoid()
+    inds, quality = BatchTaskAlignedAssigner(topk=4, alpha=0.5, beta=2.0).assign(
+        scores[None], given.bboxes[None], points, BOXES[None], LABELS[None]
+    )
+    overlap, worth = torch.zeros(len(points), 4, dtype=torch.float64), torch.zeros(len(points), 4, dtype=torch.float64)
+    takers = [set() for _ in points]
+    for g, (box, label) in enumerate(zip(BOXES, LABELS, strict=True)):
+        ciou = 1 - complete_box_iou_loss(given.bboxes, box.expand_as(given.bboxes))
+        inside = (points > box[:2]).all(1) & (points < box[2:]).all(1)
+        overlap[:, g] = ciou.clamp(min=0) * inside
+        worth[:, g] = scores[:, label] ** 0.5 * overlap[:, g] ** 2
+        for p in worth[:, g].argsort(descending=True)[:4].tolist():
+            if worth[p, g] > 0:
+                takers[p].add(g)
+    owner = torch.tensor(
+        [-1 if not t else t.pop() if len(t) == 1 else int(o.argmax()) for t, o in zip(takers, overlap, strict=True)]
+    )
+    useful = quality[0] > 0
+    assert torch.equal(torch.where(useful, inds[0] - 1, -1), owner)
+    for g in range(4):
+        mine = owner == g
+        if mine.any():
+            wanted = worth[mine, g] / worth[mine, g].max() * overlap[mine, g].max()
+            torch.testing.assert_close(quality[0, mine], wanted)
+    assert (owner >= 0).sum() > 6
+
+
+def test_task_aligned_without_boxes():
+    given = guesses()
+    empty = torch.zeros(1, 1, 4, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.long)
+    inds, quality = BatchTaskAlignedAssigner().assign(
+        given.scores.sigmoid()[None], given.bboxes[None], given.priors[:, :2], *empty
+    )
+    assert not inds.any() and not quality.any()

@@ -15,6 +15,7 @@ from foveal.heads.detection import (
     RTMDetInsSepBNHead,
     RTMDetSepBNHead,
     SSDHead,
+    YOLOv8Head,
     YOLOXHead,
 )
 from foveal.heads.detection.centernet_head import center_targets
@@ -81,6 +82,12 @@ def yolox(use_l1=False):
     return head
 
 
+def yolov8(**options):
+    train_cfg = {"assigner": {"type": "BatchTaskAlignedAssigner", "topk": 10, "alpha": 0.5}}
+    options = {"train_cfg": train_cfg, "test_cfg": TEST_CFG, **options}
+    return initialised(YOLOv8Head(CLASSES, (8, 8, 8), STRIDES, norm_cfg={"type": "GN", "num_groups": 4}, **options))
+
+
 def initialised(head):
     head.init_weights()
     return head
@@ -102,6 +109,7 @@ HEADS = {
     "ssdlite": lambda: ssd(use_depthwise=True, reg_decoded_bbox=True),
     "yolox": yolox,
     "yolox_l1": lambda: yolox(use_l1=True),
+    "yolov8": yolov8,
 }
 # what an image without boxes teaches
 WITHOUT_BOXES = {"ssd": set(), "ssdlite": set(), "yolox": {"loss_obj"}, "yolox_l1": {"loss_obj"}}
@@ -174,6 +182,26 @@ def test_prediction_is_the_same_alone_and_in_a_batch(name):
     torch.testing.assert_close(raw.bboxes / torch.tensor([2, 0.5, 2, 0.5]), alone.bboxes)
     if "yolox" not in name:  # whose boxes may stand out of the image
         assert (raw.bboxes >= 0).all() and (raw.bboxes[:, 2:] <= torch.tensor(SHAPE[::-1])).all()
+
+
+def test_yolov8_starts_with_five_objects_in_640_pixels():
+    head = yolov8()
+    feats = tuple(torch.zeros(1, 8, 640 // stride, 640 // stride) for stride in STRIDES)
+    for bias, stride in zip((tower[-1].bias for tower in head.cv3), STRIDES, strict=True):
+        expected = bias.exp().sum() * (640 / stride) ** 2
+        assert expected.item() == pytest.approx(5, rel=1e-4)
+    assert [x.shape[1] for x in head(feats)[1]] == [64, 64, 64]
+
+
+def test_yolov8_with_another_number_of_levels():
+    with pytest.raises(ConfigError, match="YOLOv8Head got 2 in_channels but 3 strides"):
+        YOLOv8Head(3, (8, 8))
+
+
+@pytest.mark.parametrize(("call", "missing"), [("loss", "train_cfg"), ("predict", "test_cfg")])
+def test_yolov8_without_its_settings(call, missing):
+    with pytest.raises(ConfigError, match=f"no {missing}"):
+        getattr(yolov8(**{missing: None}), call)(feats(1), [NORMAL])
 
 
 @pytest.mark.parametrize(("head", "name"), [(retina(), "retina_cls"), (fcos(), "conv_cls")])

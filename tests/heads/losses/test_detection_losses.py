@@ -13,6 +13,7 @@ from foveal.heads.losses import (
     CIoULoss,
     DiceLoss,
     DIoULoss,
+    DistributionFocalLoss,
     FocalLoss,
     GaussianFocalLoss,
     GIoULoss,
@@ -123,6 +124,32 @@ def test_distance_and_complete_iou_equal_torchvision(ours, theirs):
     pred = near if ours is CIoULoss else boxes(12)
     torch.testing.assert_close(ours(reduction="none", eps=1e-9)(pred, target), theirs(pred, target, eps=1e-9))
     assert CIoULoss(reduction="none")(target, target + 100).max() <= 2
+
+
+def test_complete_iou_with_the_shape_everywhere():
+    pred, target = boxes(12), boxes(12)
+    loss = CIoULoss(reduction="none", eps=1e-9, shape_from=-1)
+    torch.testing.assert_close(loss(pred, target), complete_box_iou_loss(pred, target, eps=1e-9).clamp(max=2))
+
+
+@pytest.mark.parametrize("loss", [CIoULoss(), CIoULoss(shape_from=-1), DIoULoss()])
+def test_equal_boxes_have_no_loss(loss):
+    target = torch.tensor([[10.0, 20, 300, 500], [0, 0, 1024, 1024]])
+    pred = target.clone().requires_grad_()
+    value = loss(pred, target)
+    value.backward()
+    assert value.item() == pytest.approx(0, abs=1e-6) and pred.grad.isfinite().all()
+
+
+def test_distribution_focal_by_the_formula():
+    logits = torch.randn(6, 5, dtype=torch.float64)
+    target = torch.tensor([0.0, 0.25, 1.0, 2.5, 3.9, 3.0], dtype=torch.float64)
+    entropy = -logits.log_softmax(1)
+    want = [(1 - t % 1) * entropy[i, int(t)] + t % 1 * entropy[i, int(t) + 1] for i, t in enumerate(target.tolist())]
+    torch.testing.assert_close(DistributionFocalLoss(reduction="none")(logits, target), torch.stack(want))
+    weight = torch.rand(6, dtype=torch.float64)
+    got = DistributionFocalLoss(loss_weight=0.25)(logits, target, weight, avg_factor=4.0)
+    torch.testing.assert_close(got, 0.25 * (torch.stack(want) * weight).sum() / 4)
 
 
 @pytest.mark.parametrize("activated", [False, True])
