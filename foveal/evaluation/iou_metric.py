@@ -13,6 +13,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import Tensor
 
+from foveal.data.palette import make_palette
 from foveal.errors import ConfigError, DataError
 from foveal.evaluation.table import render_table
 from foveal.registry import METRICS
@@ -39,6 +40,7 @@ class IoUMetric(BaseMetric):
             ``label_ids`` (Cityscapes), as those, which its server takes.
         format_only: Write the label maps and score nothing; needs no ground truth.
         prefix: First part of the names of the results. None: none, as mmseg.
+        color_dir: Write each predicted label map there, too, as a PNG in the colours of the data set's classes.
 
     Raises:
         ConfigError: If ``iou_metrics`` has an unknown name, or ``format_only`` lacks ``output_dir``.
@@ -54,6 +56,7 @@ class IoUMetric(BaseMetric):
         output_dir: str | None = None,
         format_only: bool = False,
         prefix: str | None = None,
+        color_dir: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.metrics = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
@@ -67,6 +70,7 @@ class IoUMetric(BaseMetric):
         self.beta = beta
         self.output_dir = Path(output_dir) if output_dir is not None else None
         self.format_only = format_only
+        self.color_dir = Path(color_dir) if color_dir is not None else None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Count the pixels of a batch.
@@ -80,6 +84,8 @@ class IoUMetric(BaseMetric):
             pred = sample["pred_sem_seg"]["data"][0]
             if self.output_dir is not None:
                 self._write(sample, pred, self.output_dir)
+            if self.color_dir is not None:
+                self._write_colours(sample, pred, self.color_dir)
             if self.format_only:
                 self.results.append(None)
                 continue
@@ -130,6 +136,12 @@ class IoUMetric(BaseMetric):
             labels = labels + 1
         folder.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / f"{Path(sample['img_path']).stem}.png"), labels)
+
+    def _write_colours(self, sample: dict[str, Any], pred: Tensor, folder: Path) -> None:
+        palette = self.dataset_meta.get("palette") or make_palette(len(self.dataset_meta["classes"]))
+        folder.mkdir(parents=True, exist_ok=True)
+        colours = np.asarray(palette, np.uint8)[pred.cpu().numpy()]
+        cv2.imwrite(str(folder / f"{Path(sample['img_path']).stem}.png"), colours[..., ::-1])
 
 
 def count_pixels(pred: Tensor, gt: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:

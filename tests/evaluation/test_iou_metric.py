@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.structures import PixelData
 
+from foveal.data.palette import make_palette
 from foveal.errors import ConfigError, DataError
 from foveal.evaluation.iou_metric import count_pixels
 from foveal.registry import METRICS
@@ -138,3 +139,14 @@ def test_maps_are_written_with_the_ids_of_the_server(tmp_path):
     labels = np.array([[0, 4], [2, 1]])
     metric.process(None, [sample_of(labels, labels)])
     assert cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED).tolist() == [[7, 13], [11, 8]]
+
+
+@pytest.mark.parametrize("palette", [None, [[10, 20, 30], [40, 50, 60], [1, 2, 3], [4, 5, 6], [7, 8, 9]]])
+def test_maps_are_written_in_colours_beside_the_scores(tmp_path, palette):
+    metric = METRICS.build({"type": "IoUMetric", "color_dir": str(tmp_path / "colours")})
+    metric.dataset_meta = {"classes": CLASSES, "palette": palette}
+    labels = np.array([[0, 4], [2, 1]])
+    metric.process(None, [sample_of(labels, labels)])
+    picture = cv2.imread(str(tmp_path / "colours" / "a.png"))[..., ::-1]
+    assert np.array_equal(picture, np.array(palette or make_palette(len(CLASSES)))[labels])
+    assert metric.evaluate(1)["mIoU"] == 100
