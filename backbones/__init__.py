@@ -9,6 +9,7 @@ from foveal.backbones.dinat_s import DiNAT_s
 from foveal.backbones.efficientvim import EfficientViM, EfficientViMTail
 from foveal.backbones.espcn import ESPCN
 from foveal.backbones.femtonet import FemtoNet
+from foveal.backbones.ffnet import FFNetResNet
 from foveal.backbones.hornet import HorNet
 from foveal.backbones.inceptionnext import InceptionNeXt, InceptionNeXtTail
 from foveal.backbones.mit import MixVisionTransformer
@@ -38,6 +39,7 @@ __all__ = [
     "DiNAT_s",
     "EfficientViM",
     "EfficientViMTail",
+    "FFNetResNet",
     "FemtoNet",
     "HorNet",
     "InceptionNeXt",

@@ -398,6 +398,13 @@ class SwinTransformer(BaseModule):
         resized = F.interpolate(embedding.permute(0, 3, 1, 2), (height, width), mode="bicubic", align_corners=False)
         return resized.permute(0, 2, 3, 1)
 
+    def adapt_state_dict(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Rename a part of another network that has the official names."""
+        if f"{prefix}layers.0.blocks.0.attn.qkv.weight" in state_dict:
+            own = [key for key in state_dict if key.startswith(prefix)]
+            official = {key.removeprefix(prefix): state_dict.pop(key) for key in own}
+            state_dict.update({f"{prefix}{key}": value for key, value in _rename(official).items()})
+
     def train(self, mode: bool = True) -> SwinTransformer:
         """Switch to training mode, but for what is frozen."""
         super().train(mode)

@@ -110,7 +110,8 @@ def load_state_dict(
 
     A model may have ``convert_state_dict(state_dict)``, which returns official names as ours, and
     ``explain_misfit(state_dict)``, which returns half a sentence on why a file in our names does not fit, or None. A
-    part of it may have ``adapt_state_dict(state_dict, prefix)``, which renames or leaves out what is below its prefix.
+    part of it may have ``adapt_state_dict(state_dict, prefix)``, which renames or leaves out what is
+    its own in the file.
 
     Args:
         model: The model.

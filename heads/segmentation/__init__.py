@@ -1,8 +1,10 @@
 """Segmentation: heads that label pixels."""
 
 from foveal.heads.segmentation.aspp_head import ASPPHead, DepthwiseSeparableASPPHead
+from foveal.heads.segmentation.dcfam_head import DCFAMHead
 from foveal.heads.segmentation.decode_head import DecodeHead
 from foveal.heads.segmentation.fcn_head import FCNHead
+from foveal.heads.segmentation.ffnet_head import FFNetHead
 from foveal.heads.segmentation.fpn_head import FPNHead
 from foveal.heads.segmentation.lraspp_head import LRASPPHead
 from foveal.heads.segmentation.mask2former_head import Mask2FormerHead
@@ -14,9 +16,11 @@ from foveal.heads.segmentation.uper_head import UPerHead
 
 __all__ = [
     "ASPPHead",
+    "DCFAMHead",
     "DecodeHead",
     "DepthwiseSeparableASPPHead",
     "FCNHead",
+    "FFNetHead",
     "FPNHead",
     "LRASPPHead",
     "Mask2FormerHead",

@@ -90,7 +90,8 @@ def samples(config):
     boxes.masks = torch.zeros(2, SIDE, SIDE, dtype=torch.bool)
     for mask, (x1, y1, x2, y2) in zip(boxes.masks, boxes.bboxes.int().tolist(), strict=True):
         mask[y1:y2, x1:x2] = True
-    truth = {"gt_instances": boxes, "gt_sem_seg": PixelData(data=torch.randint(0, 150, (1, SIDE, SIDE)))}
+    classes = (config.model.get("decode_head") or {}).get("num_classes", 133)  # of COCO panoptic
+    truth = {"gt_instances": boxes, "gt_sem_seg": PixelData(data=torch.randint(0, classes, (1, SIDE, SIDE)))}
     shapes = dict.fromkeys(("img_shape", "ori_shape", "pad_shape", "batch_input_shape"), (SIDE, SIDE))
     return [DataSample(**truth, metainfo={**shapes, "scale_factor": (1.0, 1.0), "img_id": i}) for i in range(2)]
 

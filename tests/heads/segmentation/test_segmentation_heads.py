@@ -28,6 +28,15 @@ HEADS = {
         "channels": 8,
         "gn_conv_cfg": {"type": "gnconv", "kernel_size": 7, "proj_out": True, "order": 2},
     },
+    "FFNetHead": {"in_channels": CHANNELS, "up_head": "C", "seg_head": "C"},
+    "FFNetHead by the nearest pixel": {
+        "type": "FFNetHead",
+        "in_channels": CHANNELS,
+        "up_head": "B",
+        "seg_head": "B",
+        "up_mode": "nearest",
+    },
+    "DCFAMHead": {"in_channels": CHANNELS, "dropout_ratio": 0.0},
     "UPerHead of two maps": {"type": "UPerHead", "in_channels": CHANNELS[2:], "in_index": (2, 3), "channels": 8},
 }
 
@@ -148,3 +157,22 @@ def test_a_wrong_label_names_the_image():
 def test_contradictions_are_named(name, changes, message):
     with pytest.raises(ConfigError, match=message):
         build(name, **changes)
+
+
+@pytest.mark.parametrize("wrong", [{"up_head": "D"}, {"seg_head": "D"}, {"up_mode": "bicubic"}])
+def test_ffnet_has_three_heads_and_two_modes(wrong):
+    with pytest.raises(ConfigError, match="FFNetHead has up_head and seg_head A, B or C and up_mode"):
+        build("FFNetHead", **wrong)
+
+
+def test_dcfam_of_black_images_is_finite():
+    """A pixel whose channels are all zero has no direction."""
+    head = build("DCFAMHead").train()
+    for module in head.modules():
+        if hasattr(module, "gamma"):
+            torch.nn.init.ones_(module.gamma)
+    loss = head.loss(
+        [torch.zeros_like(x) for x in features((64, 64))], samples(torch.zeros(2, 64, 64, dtype=torch.long))
+    )
+    loss["loss_ce"].backward()
+    assert loss["loss_ce"].isfinite() and all(p.grad.isfinite().all() for p in head.parameters())
