@@ -1,5 +1,6 @@
 """Backbones: one file a family. Importing this folder registers them."""
 
+from foveal.backbones.bts_encoder import BTSEncoder
 from foveal.backbones.convnext import ConvNeXt, ConvNeXtTail
 from foveal.backbones.convnext_isotropic import ConvNeXtIsotropic
 from foveal.backbones.csp_darknet import CSPDarknet, CSPNeXt
@@ -28,6 +29,7 @@ from foveal.backbones.unireplknet import UniRepLKNet
 __all__ = [
     "ESPCN",
     "NAT",
+    "BTSEncoder",
     "CSPDarknet",
     "CSPNeXt",
     "ConvNeXt",

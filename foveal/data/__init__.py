@@ -7,6 +7,7 @@ from foveal.data.cityscapes import CityscapesDataset
 from foveal.data.coco import CocoDataset
 from foveal.data.coco_panoptic import CocoPanopticDataset
 from foveal.data.coco_stuff import COCOStuffDataset
+from foveal.data.depth import DepthDataset
 from foveal.data.image_folder import ImageFolder
 from foveal.data.multi_image_mix import MultiImageMixDataset
 from foveal.data.restoration import RestorationDataset
@@ -23,6 +24,7 @@ __all__ = [
     "CocoPanopticDataset",
     "Dataset",
     "DefaultSampler",
+    "DepthDataset",
     "ImageFolder",
     "InfiniteSampler",
     "MultiImageMixDataset",

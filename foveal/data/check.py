@@ -18,9 +18,11 @@ from foveal.data.base import Dataset
 from foveal.data.check_coco import annotation_findings, png_findings, segment_findings
 from foveal.data.coco import CocoDataset
 from foveal.data.coco_panoptic import CocoPanopticDataset
+from foveal.data.depth import DepthDataset
 from foveal.data.finding import Finding
 from foveal.data.seg_folder import IGNORED, SegFolderDataset
-from foveal.errors import FovealError
+from foveal.data.transforms.depth import read_depth
+from foveal.errors import DataError, FovealError
 
 Job = Callable[[], list[Finding]]
 Size = tuple[int, int]
@@ -32,7 +34,7 @@ class CheckReport:
 
     Args:
         findings: Everything that is wrong, in the order of the data.
-        counts: How many ``images``, ``masks`` and ``annotations`` were looked at.
+        counts: How many ``images``, ``masks``, ``depth maps`` and ``annotations`` were looked at.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -56,7 +58,7 @@ def check_dataset(dataset: Any, progress: Callable[[list], Iterable] | None = No
     The kinds of findings: ``dataset`` (it cannot be built), ``missing file``, ``unreadable image`` (truncated ones
     too), ``image size`` (not as annotated), ``empty box``, ``box outside image``, ``bad box``, ``unknown category``,
     ``unknown image`` (an annotation's image is not in the file), ``duplicate id``, ``bad mask``, ``mask size``,
-    ``mask value``, ``segments`` (a panoptic PNG and its JSON disagree).
+    ``mask value``, ``bad depth map``, ``segments`` (a panoptic PNG and its JSON disagree).
 
     Args:
         dataset: One of ours, built with ``lazy_init=True`` where its annotations may be so broken that it cannot read
@@ -101,6 +103,10 @@ def _plan(dataset: Dataset, report: CheckReport) -> list[Job]:
         return _plan_coco(dataset, report)
     if isinstance(dataset, SegFolderDataset):
         return _plan_masks(dataset, report)
+    if isinstance(dataset, DepthDataset):
+        records = dataset.records()
+        report.counts.update({"images": len(records), "depth maps": len(records)})
+        return [partial(_check_depth, record["img_path"], record["depth_map_path"]) for record in records]
     dataset.full_init()
     records = [dataset.get_data_info(index) for index in range(len(dataset))]
     paths = [record[key] for record in records for key in ("img_path", "gt_img_path") if record.get(key)]
@@ -217,6 +223,20 @@ def _check_pair(image_path: str, mask_path: str | None, allowed: set[int]) -> li
         values = ", ".join(map(str, wrong[:10])) + (" …" if len(wrong) > 10 else "")
         found.append(Finding("mask value", mask_path, f"has the value {values}; classes end at {highest}"))
     return found
+
+
+def _check_depth(image_path: str, depth_path: str) -> list[Finding]:
+    """Check an image and its depth map."""
+    size, found = _read_image(image_path)
+    if not os.path.isfile(depth_path):
+        return [*found, Finding("missing file", depth_path, "the depth map does not exist")]
+    try:
+        depth = read_depth(depth_path)
+    except DataError as error:
+        return [*found, Finding("bad depth map", depth_path, str(error))]
+    if not depth.any():
+        found.append(Finding("bad depth map", depth_path, "has no known depth"))
+    return [*found, *_size_finding(depth_path, depth.shape, size)]
 
 
 def _check_panoptic_png(path: str, size: Size, annotation: dict[str, Any]) -> list[Finding]:

@@ -15,7 +15,8 @@ from foveal.evaluation.table import render_table
 from foveal.registry import METRICS
 
 DEPTH_METRICS = ("d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog")
-_NYU_CROP = (slice(45, 471), slice(41, 601))
+_NYU_CROP = [[45, 471], [41, 601]]
+_GARG_CROP = ((0.40810811, 0.99189189), (0.03594771, 0.96405229))
 
 
 @METRICS.register_module()
@@ -28,7 +29,9 @@ class DepthMetric(BaseMetric):
         depth_metrics: Some of `DEPTH_METRICS`. None: all.
         min_depth_eval: Depths in metres up to this do not count.
         max_depth_eval: Depths from this on do not count.
-        crop_type: ``nyu_crop`` counts only the part of 480 x 640 pixels that NYU's sensor covers.
+        crop_type: ``nyu_crop`` counts only the part of 480 x 640 pixels that NYU's sensor covers, ``garg_crop`` the
+            part of KITTI's images that Garg et al. (arXiv:1603.04992) count; both are places in the whole image, which
+            `DepthCrop` may have cut before.
         collect_device: Where the results of several processes meet: ``cpu`` or ``gpu``.
         prefix: First part of the names of the results. None: none.
 
@@ -50,8 +53,8 @@ class DepthMetric(BaseMetric):
         wrong = [name for name in self.metrics if name not in DEPTH_METRICS]
         if wrong:
             raise ConfigError(f"DepthMetric: depth_metrics are some of {', '.join(DEPTH_METRICS)}, got {wrong}")
-        if crop_type not in (None, "nyu_crop"):
-            raise ConfigError(f"DepthMetric: crop_type is 'nyu_crop' or None, got {crop_type!r}")
+        if crop_type not in (None, "nyu_crop", "garg_crop"):
+            raise ConfigError(f"DepthMetric: crop_type is 'nyu_crop', 'garg_crop' or None, got {crop_type!r}")
         self.min_depth_eval = min_depth_eval
         self.max_depth_eval = max_depth_eval
         self.crop_type = crop_type
@@ -73,13 +76,24 @@ class DepthMetric(BaseMetric):
                 raise DataError(f"{name}: the truth is {tuple(gt.shape)}, the prediction {tuple(pred.shape)} (h, w)")
             gt = gt.to(pred)
             counted = (gt > self.min_depth_eval) & (gt < self.max_depth_eval)
-            if self.crop_type == "nyu_crop":
+            if self.crop_type is not None:
                 inside = torch.zeros_like(counted)
-                inside[_NYU_CROP] = True
+                inside[self._window(sample.get("full_shape", gt.shape), sample.get("crop_offset", (0, 0)))] = True
                 counted &= inside
             if not counted.any():
                 raise DataError(f"{name}: no pixel has a depth between {self.min_depth_eval} and {self.max_depth_eval}")
             self.results.append(depth_scores(pred[counted], gt[counted]))
+
+    def _window(self, shape: Sequence[int], offset: Sequence[int]) -> tuple[slice, slice]:
+        """What counts of an image of ``shape`` (h, w), of which the rows and columns before ``offset`` are cut off."""
+        if self.crop_type == "nyu_crop":
+            edges = _NYU_CROP
+        else:
+            edges = [
+                [int(share * length) for share in limits] for limits, length in zip(_GARG_CROP, shape, strict=True)
+            ]
+        rows, columns = (slice(*(max(edge - cut, 0) for edge in pair)) for pair, cut in zip(edges, offset, strict=True))
+        return rows, columns
 
     def compute_metrics(self, results: list[dict[str, float]]) -> dict[str, float]:
         """Return the means.

@@ -5,6 +5,7 @@ from foveal.models.classifier import ImageClassifier
 from foveal.models.conditional_detr import ConditionalDETR
 from foveal.models.data_preprocessor import DataPreprocessor, DetDataPreprocessor, SegDataPreProcessor
 from foveal.models.deformable_detr import DINO, DeformableDETR
+from foveal.models.depth_estimator import DepthEstimator
 from foveal.models.det_tta import DetTTAModel
 from foveal.models.detector import SingleStageDetector
 from foveal.models.mamba_yolo import MambaYOLO
@@ -23,6 +24,7 @@ __all__ = [
     "ConditionalDETR",
     "DataPreprocessor",
     "DeformableDETR",
+    "DepthEstimator",
     "DetDataPreprocessor",
     "DetTTAModel",
     "ESPCNNet",

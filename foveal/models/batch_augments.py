@@ -129,7 +129,7 @@ def pad(x: Tensor, height: int, width: int, value: float) -> Tensor:
 
 
 def pad_truth(sample: DataSample, size: tuple[int, int], seg_value: int | None, masks: bool) -> None:
-    """Pad a sample's label map and masks, in place.
+    """Pad a sample's label map, depth map (with 0, unknown) and masks, in place.
 
     Args:
         sample: With or without them.
@@ -141,6 +141,10 @@ def pad_truth(sample: DataSample, size: tuple[int, int], seg_value: int | None, 
         seg = sample.gt_sem_seg.data
         del sample.gt_sem_seg.data  # PixelData refuses a tensor of another size while the old one is there
         sample.gt_sem_seg.data = pad(seg, *size, seg_value)
+    if "gt_depth_map" in sample:
+        depth = sample.gt_depth_map.data
+        del sample.gt_depth_map.data
+        sample.gt_depth_map.data = pad(depth, *size, 0)
     for field in ("gt_instances", "ignored_instances") if masks else ():
         instances = sample.get(field)
         if instances is not None and "masks" in instances:

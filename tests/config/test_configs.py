@@ -92,8 +92,12 @@ def samples(config):
         mask[y1:y2, x1:x2] = True
     classes = (config.model.get("decode_head") or {}).get("num_classes", 133)  # of COCO panoptic
     truth = {"gt_instances": boxes, "gt_sem_seg": PixelData(data=torch.randint(0, classes, (1, SIDE, SIDE)))}
+    truth["gt_depth_map"] = PixelData(data=1 + torch.rand(1, SIDE, SIDE))
     shapes = dict.fromkeys(("img_shape", "ori_shape", "pad_shape", "batch_input_shape"), (SIDE, SIDE))
-    return [DataSample(**truth, metainfo={**shapes, "scale_factor": (1.0, 1.0), "img_id": i}) for i in range(2)]
+    return [
+        DataSample(**truth, metainfo={**shapes, "scale_factor": (1.0, 1.0), "img_id": i, "focal": 700.0})
+        for i in range(2)
+    ]
 
 
 @pytest.mark.parametrize("path", quick(path for path in CONFIGS if not TWO_STAGE.search(path)))

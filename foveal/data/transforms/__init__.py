@@ -14,6 +14,7 @@ from foveal.data.transforms.degrade import (
     RandomHoles,
     RealESRGANDegradation,
 )
+from foveal.data.transforms.depth import DepthCrop, LoadDepthAnnotation
 from foveal.data.transforms.expand import Expand
 from foveal.data.transforms.formatting import PackInputs
 from foveal.data.transforms.geometric import Pad, RandomFlip
@@ -41,6 +42,7 @@ __all__ = [
     "CachedMosaic",
     "CenterCrop",
     "CopyPaste",
+    "DepthCrop",
     "Expand",
     "FilterAnnotations",
     "FixScaleResize",
@@ -48,6 +50,7 @@ __all__ = [
     "GaussianNoise",
     "JPEGCompression",
     "LoadAnnotations",
+    "LoadDepthAnnotation",
     "LoadImageFromFile",
     "LoadPanopticAnnotations",
     "MATLABLikeResize",

@@ -68,6 +68,8 @@ class RandomAffine(BaseTransform):
         results["img_shape"] = shape
         if results.get("gt_seg_map") is not None:
             results["gt_seg_map"] = self._warp(results["gt_seg_map"], matrix, shape, (255,), cv2.INTER_NEAREST)
+        if results.get("gt_depth_map") is not None:
+            results["gt_depth_map"] = self._warp(results["gt_depth_map"], matrix, shape, (0,), cv2.INTER_NEAREST)
         if results.get("gt_bboxes") is None:
             return results
         boxes = project_boxes(results["gt_bboxes"], matrix)

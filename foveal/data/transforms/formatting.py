@@ -29,6 +29,10 @@ META_KEYS = (
     "reduce_zero_label",
     "gt_img_path",
     "sample_idx",
+    "depth_map_path",
+    "focal",
+    "crop_offset",
+    "full_shape",
 )
 _INSTANCE_FIELDS = {"gt_bboxes": "bboxes", "gt_bboxes_labels": "labels", "gt_masks": "masks"}
 
@@ -38,7 +42,8 @@ class PackInputs(BaseTransform):
     """Pack a sample of any task into ``inputs`` and a ``DataSample``; the other names are mmdet's, mmseg's and older.
 
     What the sample has is packed: ``gt_instances`` and ``ignored_instances`` (crowds) from boxes, labels and masks,
-    ``gt_sem_seg`` from the label map, ``gt_label`` from the class, ``gt_img`` (RGB) from the sharp image.
+    ``gt_sem_seg`` from the label map, ``gt_depth_map`` from the depth map,
+    ``gt_label`` from the class, ``gt_img`` (RGB) from the sharp image.
 
     Args:
         meta_keys: Keys of the sample to be kept as ``metainfo``; those it lacks are left out.
@@ -65,6 +70,9 @@ class PackInputs(BaseTransform):
         if results.get("gt_seg_map") is not None:
             seg = torch.from_numpy(results["gt_seg_map"].astype(np.int64))
             sample.gt_sem_seg = PixelData(data=seg[None])
+        if results.get("gt_depth_map") is not None:
+            depth = torch.from_numpy(np.ascontiguousarray(results["gt_depth_map"]))
+            sample.gt_depth_map = PixelData(data=depth[None])
         if results.get("gt_label") is not None:
             sample.gt_label = torch.as_tensor(results["gt_label"], dtype=torch.int64).reshape(-1)
         if results.get("gt_img") is not None:

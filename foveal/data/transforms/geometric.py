@@ -98,6 +98,8 @@ class Pad(BaseTransform):
         results["pad_shape"] = results["img_shape"] = shape
         if results.get("gt_seg_map") is not None:
             results["gt_seg_map"] = pad_image(results["gt_seg_map"], shape, self.pad_val["seg"], self.padding_mode)
+        if results.get("gt_depth_map") is not None:
+            results["gt_depth_map"] = pad_image(results["gt_depth_map"], shape, 0)
         if results.get("gt_masks") is not None:
             missing = ((0, 0), (0, shape[0] - height), (0, shape[1] - width))
             results["gt_masks"] = np.pad(results["gt_masks"], missing, constant_values=self.pad_val["masks"])

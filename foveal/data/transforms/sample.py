@@ -2,7 +2,7 @@
 
 A sample is the ``results`` dictionary of a pipeline: ``img`` [H, W] or [H, W, C], ``gt_bboxes`` float32 [N, 4]
 (x1, y1, x2, y2 in pixels), ``gt_bboxes_labels`` [N], ``gt_ignore_flags`` [N], ``gt_masks`` uint8 [N, H, W] and
-``gt_seg_map`` uint8 [H, W]. All but ``img`` may be missing.
+``gt_seg_map`` uint8 [H, W], ``gt_depth_map`` float32 [H, W] in metres, 0 where unknown. All but ``img`` may be missing.
 """
 
 from __future__ import annotations
@@ -72,8 +72,9 @@ def resize_sample(
     if results.get("gt_masks") is not None:
         masks = [cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST) for mask in results["gt_masks"]]
         results["gt_masks"] = np.stack(masks) if masks else np.zeros((0, size[1], size[0]), np.uint8)
-    if results.get("gt_seg_map") is not None:
-        results["gt_seg_map"] = cv2.resize(results["gt_seg_map"], size, interpolation=cv2.INTER_NEAREST)
+    for key in ("gt_seg_map", "gt_depth_map"):
+        if results.get(key) is not None:
+            results[key] = cv2.resize(results[key], size, interpolation=cv2.INTER_NEAREST)
 
 
 def crop_sample(results: dict[str, Any], window: tuple[int, int, int, int], clip_object_border: bool = True) -> None:
@@ -84,7 +85,7 @@ def crop_sample(results: dict[str, Any], window: tuple[int, int, int, int], clip
     x1, y1, x2, y2 = window
     results["img"] = results["img"][y1:y2, x1:x2]
     results["img_shape"] = results["img"].shape[:2]
-    for key in ("gt_masks", "gt_seg_map"):
+    for key in ("gt_masks", "gt_seg_map", "gt_depth_map"):
         if results.get(key) is not None:
             results[key] = results[key][..., y1:y2, x1:x2]
     if results.get("gt_bboxes") is not None:
@@ -105,7 +106,7 @@ def flip_sample(results: dict[str, Any], direction: str) -> None:
     """
     height, width = results["img"].shape[:2]
     code = {"horizontal": 1, "vertical": 0, "diagonal": -1}[direction]
-    for key in ("img", "gt_img", "gt_seg_map"):
+    for key in ("img", "gt_img", "gt_seg_map", "gt_depth_map"):
         if results.get(key) is not None:
             results[key] = _like(results[key], cv2.flip(results[key], code))
     if results.get("gt_masks") is not None and len(results["gt_masks"]):
