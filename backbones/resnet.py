@@ -6,6 +6,7 @@ Keys are those of torchvision, https://github.com/pytorch/vision, which mmdet an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -276,6 +277,17 @@ class ResNet(BaseModule):
             if i in self.out_indices:
                 maps.append(x)
         return tuple(maps)
+
+    def adapt_state_dict(self, state_dict: Config, prefix: str) -> None:
+        """Rename a part of another network that has Detectron2's names."""
+        if f"{prefix}stem.conv1.norm.weight" not in state_dict:
+            return
+        for key in [key for key in state_dict if key.startswith(prefix)]:
+            name = key.removeprefix(prefix).removeprefix("stem.")
+            name = re.sub(r"^res(\d)\.", lambda stage: f"layer{int(stage[1]) - 1}.", name)
+            name = re.sub(r"shortcut\.(norm\.)?", lambda part: f"downsample.{int(bool(part[1]))}.", name)
+            name = re.sub(r"conv(\d)\.norm\.", r"bn\1.", name)
+            state_dict[prefix + name] = state_dict.pop(key)
 
     def train(self, mode: bool = True) -> ResNet:
         """Switch to training mode, but for what is frozen and, with ``norm_eval``, for batch normalisation."""

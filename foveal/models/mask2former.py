@@ -15,7 +15,7 @@ from foveal.structures import DataSample
 Options = dict[str, Any]
 
 
-@MODELS.register_module()
+@MODELS.register_module(name=["Mask2Former", "KMaXDeepLab"])
 class Mask2Former(BaseModel):
     """Backbone, perhaps a neck, a head that finds masks and one that turns them into results; mmdet's arguments.
 
@@ -24,8 +24,8 @@ class Mask2Former(BaseModel):
     Args:
         backbone: Config of the backbone.
         neck: Config of the neck.
-        panoptic_head: Config of `Mask2FormerHead`; ``in_channels`` may be left out.
-        panoptic_fusion_head: Config of `MaskFormerFusionHead`.
+        panoptic_head: Config of `Mask2FormerHead` or `KMaXDeepLabHead`; ``in_channels`` may be left out.
+        panoptic_fusion_head: Config of `MaskFormerFusionHead` or `KMaXFusionHead`.
         train_cfg: Given to ``panoptic_head``.
         test_cfg: Given to both heads.
         data_preprocessor: Config of the batch's normalisation and padding.

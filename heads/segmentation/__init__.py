@@ -6,6 +6,8 @@ from foveal.heads.segmentation.decode_head import DecodeHead
 from foveal.heads.segmentation.fcn_head import FCNHead
 from foveal.heads.segmentation.ffnet_head import FFNetHead
 from foveal.heads.segmentation.fpn_head import FPNHead
+from foveal.heads.segmentation.kmax_fusion_head import KMaXFusionHead
+from foveal.heads.segmentation.kmax_head import KMaXDeepLabHead
 from foveal.heads.segmentation.lraspp_head import LRASPPHead
 from foveal.heads.segmentation.mask2former_head import Mask2FormerHead
 from foveal.heads.segmentation.maskformer_fusion_head import MaskFormerFusionHead
@@ -22,6 +24,8 @@ __all__ = [
     "FCNHead",
     "FFNetHead",
     "FPNHead",
+    "KMaXDeepLabHead",
+    "KMaXFusionHead",
     "LRASPPHead",
     "Mask2FormerHead",
     "MaskFormerFusionHead",

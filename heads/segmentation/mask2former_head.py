@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from foveal.errors import ConfigError, DataError
 from foveal.heads.segmentation.decode_head import resize
 from foveal.heads.segmentation.mask_criterion import MaskCriterion
+from foveal.heads.segmentation.mask_truth import name_of, segments_of
 from foveal.layers.positional_encoding import SinePositionalEncoding
 from foveal.layers.transformer import DecoderLayer
 from foveal.registry import MODELS
@@ -243,7 +244,7 @@ class Mask2FormerHead(nn.Module):
         labels = labels[labels != self.ignore_index]
         wrong = labels[(labels < 0) | (labels >= self.num_classes)]
         if len(wrong):
-            source = sample.get("seg_map_path") or _name(sample)
+            source = sample.get("seg_map_path") or name_of(sample)
             raise DataError(
                 f"{source}: label {int(wrong[0])} is neither a class (0 to {self.num_classes - 1}) "
                 f"nor ignore_index ({self.ignore_index})"
@@ -252,16 +253,7 @@ class Mask2FormerHead(nn.Module):
 
     def _truth_of_segments(self, sample: DataSample) -> InstanceData:
         """The objects' masks, and one for each class of stuff in the label map."""
-        objects = sample.gt_instances
-        if "masks" not in objects:
-            raise DataError(f"{_name(sample)} has no masks, and Mask2FormerHead needs them")
-        labels, masks = objects.labels, objects.masks.bool()
-        if self.num_stuff_classes and "gt_sem_seg" in sample:
-            seg = sample.gt_sem_seg.data.squeeze(0)
-            stuff = seg.unique().long()
-            stuff = stuff[(stuff >= self.num_things_classes) & (stuff < self.num_classes)]
-            labels, masks = torch.cat((labels, stuff)), torch.cat((masks, seg == stuff[:, None, None]))
-        return InstanceData(labels=labels, masks=masks)
+        return segments_of(sample, self.num_things_classes, self.num_stuff_classes, "Mask2FormerHead")
 
     def predict_masks(self, feats: Sequence[Tensor], size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return the last layer's class logits [N, Q, K + 1] and mask logits [N, Q, *size].
@@ -282,7 +274,3 @@ class Mask2FormerHead(nn.Module):
         """
         scores, masks = self.predict_masks(feats, size)
         return torch.einsum("bqk,bqhw->bkhw", scores.softmax(-1)[..., :-1], masks.sigmoid())
-
-
-def _name(sample: DataSample) -> str:
-    return sample.get("img_path") or f"img_id {sample.get('img_id')}"
