@@ -1,7 +1,7 @@
 """The encoders of BTS: torchvision's networks with the maps after the stem, too (Lee et al., 2019, arXiv:1907.10326).
 
-Features: [N, 3, H, W] to five maps, [N, C1, H/2, W/2] to [N, C5, H/32, W/32], rounded up. Keys are those of
-https://github.com/cleinc/bts, ``encoder.base_model.``.
+Features: [N, 3, H, W] to five maps, [N, C1, H/2, W/2] to [N, C5, H/32, W/32], rounded up; the last three
+of DenseNets down. Keys are those of https://github.com/cleinc/bts, ``encoder.base_model.``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from foveal.backbones.contract import apply_train_mode, check_input, check_out_indices, resolve_arch, run
+from foveal.layers.state_dict import take_over
 from foveal.registry import MODELS
 
 _DENSE = ("relu0", "pool0", "transition1", "transition2", "norm5")
@@ -106,25 +107,21 @@ class BTSEncoder(BaseModule):
 
     def adapt_state_dict(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Take the encoder out of an official network, or out of torchvision's; their classifiers have no part."""
-        own = set(self.base_model.state_dict())
-        for key in list(state_dict):
-            if key.startswith("encoder.base_model."):
-                name = key.removeprefix("encoder.base_model.")
-            elif key.startswith(prefix) and not key.startswith(f"{prefix}base_model."):
-                # torchvision's files of DenseNets have the names of their first release
-                name = key.removeprefix(prefix).removeprefix("features.")
-                name = re.sub(r"(denselayer\d+\.(?:norm|conv))\.", r"\1", name)
-            else:
-                continue
-            if name in own:
-                state_dict[f"{prefix}base_model.{name}"] = state_dict.pop(key)
-            elif re.match(r"(fc|classifier)\.", name):
-                state_dict.pop(key)
+        for theirs in ("encoder.base_model.", f"{prefix}features."):
+            take_over(state_dict, theirs, f"{prefix}base_model.", _without_classifier)
+        if f"{prefix}conv1.weight" in state_dict:  # torchvision's ResNets
+            take_over(state_dict, prefix, f"{prefix}base_model.", _without_classifier)
+        take_over(state_dict, f"{prefix}classifier.", prefix, lambda name: None)
+
+
+def _without_classifier(name: str) -> str | None:
+    """Our name of a layer; torchvision's files of DenseNets have the names of their first release."""
+    return None if name.startswith("fc.") else re.sub(r"(denselayer\d+\.(?:norm|conv))\.", r"\1", name)
 
 
 def _read_channels(network: nn.Module, channels: int) -> None:
-    """Put a convolution of ``channels`` in place of the first one."""
-    path, old = next((name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
-    new = nn.Conv2d(channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=old.bias is not None)  # type: ignore[arg-type]
-    parent, _, name = path.rpartition(".")
-    setattr(network.get_submodule(parent), name, new)
+    """Let the first convolution read ``channels``, with new weights."""
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    first.in_channels = channels
+    first.weight = nn.Parameter(first.weight.new_empty(first.out_channels, channels, *first.kernel_size))
+    first.reset_parameters()

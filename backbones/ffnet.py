@@ -6,7 +6,6 @@ half of that with ``half_size``. Keys: https://github.com/Qualcomm-AI-research/F
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,22 +25,12 @@ from foveal.backbones.contract import (
     run,
 )
 from foveal.backbones.resnet import BasicBlock, Bottleneck
+from foveal.layers.state_dict import take_over
 from foveal.registry import MODELS
 
 BN = {"type": "BN"}
 # stem: A is ResNet's, B two strided convolutions, C three, after which comes the second stage
 WIDE, SLIM, NARROW, NARROW_SLIM = (64, 128, 256, 512), (64, 128, 192, 320), (64, 96, 160, 320), (64, 64, 128, 256)
-
-
-def _archs() -> dict[str, dict[str, Any]]:
-    table = {
-        **{name: ("A", depths, WIDE, BasicBlock) for name, depths in _WIDE.items()},
-        **{name: ("A", depths, WIDE, Bottleneck) for name, depths in _BOTTLENECK.items()},
-        **{f"{name}S": ("B", depths, SLIM, BasicBlock) for name, depths in _SLIM.items()},
-        **{f"{name}N": ("C", depths, NARROW, BasicBlock) for name, depths in _NARROW.items()},
-        **{f"{name}NS": ("C", depths, NARROW_SLIM, BasicBlock) for name, depths in _NARROW.items()},
-    }
-    return {name: dict(zip(("stem", "depths", "channels", "block"), row, strict=True)) for name, row in table.items()}
 
 
 _WIDE = {
@@ -63,7 +52,16 @@ _SLIM = {
     "150": (16, 18, 28, 12),
 }
 _NARROW = {"46": (6, 8, 8), "74": (8, 12, 16), "122": (16, 24, 20)}
-ARCHS = _archs()
+_ROWS = {
+    **{name: ("A", depths, WIDE, False) for name, depths in _WIDE.items()},
+    **{name: ("A", depths, WIDE, True) for name, depths in _BOTTLENECK.items()},
+    **{f"{name}S": ("B", depths, SLIM, False) for name, depths in _SLIM.items()},
+    **{f"{name}N": ("C", depths, NARROW, False) for name, depths in _NARROW.items()},
+    **{f"{name}NS": ("C", depths, NARROW_SLIM, False) for name, depths in _NARROW.items()},
+}
+ARCHS: dict[str, dict[str, Any]] = {
+    name: dict(zip(("stem", "depths", "channels", "bottleneck"), row, strict=True)) for name, row in _ROWS.items()
+}
 
 
 class Smoothing(nn.Module):
@@ -93,7 +91,7 @@ class FFNetResNet(BaseModule):
     Args:
         arch: Depth and form in the official names: ``18``, ``34``, ``50``, ``56``, ``86``, ``101``, ``134``, ``150``;
             slim ``22S`` to ``150S``; of three stages ``46N``, ``74N`` and ``122N``, slim ``46NS`` and so on. Or a dict
-            with its keys: ``stem``, ``depths``, ``channels`` and ``block``.
+            with its keys: ``stem``, ``depths``, ``channels`` and ``bottleneck``.
         in_channels: Channels of the images.
         out_indices: Maps that are returned, rising, 0 to 3.
         half_size: The first stage strides, too: all maps are half as large. The official names have a ``d`` before the
@@ -128,7 +126,7 @@ class FFNetResNet(BaseModule):
     ) -> None:
         super().__init__(init_cfg or {"type": "Normal", "layer": "Conv2d", "std": 0.01, "bias": 0.0001})
         numbers = resolve_arch(arch, ARCHS, "FFNetResNet")
-        block, widths = numbers["block"], numbers["channels"]
+        block, widths = Bottleneck if numbers["bottleneck"] else BasicBlock, numbers["channels"]
         self.in_channels = in_channels
         self.out_indices = check_out_indices(out_indices, 4, "FFNetResNet")
         self.frozen_stages = frozen_stages
@@ -193,7 +191,6 @@ class FFNetResNet(BaseModule):
 
     def adapt_state_dict(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Take the backbone out of an official network, whose blur, where this one has none, is left out."""
-        for key in [key for key in state_dict if re.match(r"(backbone_model|smoothing)\.", key)]:
-            value = state_dict.pop(key)
-            if not key.startswith("smoothing") or self.smoothing is not None:
-                state_dict[prefix + key.removeprefix("backbone_model.")] = value
+        take_over(state_dict, "backbone_model.", prefix)
+        blurs = self.smoothing is not None
+        take_over(state_dict, "smoothing.", f"{prefix}smoothing.", lambda name: name if blurs else None)

@@ -72,7 +72,7 @@ def training(model: Any, iterations: int) -> dict[str, Any]:
         optimizer.step()
 
     def tail() -> None:
-        losses = model.decode_head.loss_by_feat(logits.requires_grad_(), samples)
+        losses = model.decode_head.loss_by_feat(logits.detach().requires_grad_(), samples)
         sum(value for key, value in losses.items() if "loss" in key).backward()
 
     times: dict[str, list[float]] = {"iteration": [], "tail": []}

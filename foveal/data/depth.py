@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 from foveal.data.base import Dataset
-from foveal.data.files import list_files, name_some, read_lines
+from foveal.data.files import list_files, read_lines, require_files
 from foveal.errors import DataError
 from foveal.registry import DATASETS
 
@@ -52,7 +51,7 @@ class DepthDataset(Dataset):
         """
         records = self.records()
         for key in ("img_path", "depth_map_path"):
-            self._require_files([record[key] for record in records], key)
+            require_files([record[key] for record in records], f"files of data_prefix[{key!r}]", type(self).__name__)
         return records
 
     def records(self) -> list[dict[str, Any]]:
@@ -87,10 +86,3 @@ class DepthDataset(Dataset):
                     }
                 )
         return records
-
-    def _require_files(self, paths: Sequence[str], key: str) -> None:
-        missing = [path for path in paths if not os.path.isfile(path)]
-        if missing:
-            name = type(self).__name__
-            some = name_some(missing)
-            raise DataError(f"{name}: {len(missing)} of {len(paths)} files of data_prefix[{key!r}] are missing: {some}")

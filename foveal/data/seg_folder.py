@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 from foveal.data.base import Dataset, select_classes
-from foveal.data.files import list_files, name_some, read_lines
-from foveal.errors import ConfigError, DataError
+from foveal.data.files import list_files, read_lines, require_files
+from foveal.errors import ConfigError
 from foveal.registry import DATASETS
 
 IGNORED = 255
@@ -72,8 +71,9 @@ class SegFolderDataset(Dataset):
         """
         self.settle_classes()
         pairs = self.pairs()
-        self._require_files([image for image, _ in pairs], "images of ann_file")
-        self._require_files([mask for _, mask in pairs if mask is not None], "masks of data_prefix['seg_map_path']")
+        who = type(self).__name__
+        require_files([image for image, _ in pairs], "images of ann_file", who)
+        require_files([mask for _, mask in pairs if mask is not None], "masks of data_prefix['seg_map_path']", who)
         records = []
         for image, mask in pairs:
             record = {"img_path": image, "label_map": self.label_map, "reduce_zero_label": self.reduce_zero_label}
@@ -117,9 +117,3 @@ class SegFolderDataset(Dataset):
                 self._metainfo["palette"] = [palette[known.index(name)] for name in wanted]
         self.set_classes(list(wanted))
         self.label_map = label_map or None
-
-    def _require_files(self, paths: Sequence[str], what: str) -> None:
-        missing = [path for path in paths if not os.path.isfile(path)]
-        if missing:
-            name = type(self).__name__
-            raise DataError(f"{name}: {len(missing)} of {len(paths)} {what} are missing: {name_some(missing)}")

@@ -8,6 +8,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from foveal.errors import ConfigError
 from foveal.heads.segmentation.decode_head import resize
 from foveal.models.build import Node, build_backbone_and_neck, build_data_preprocessor, build_head
 from foveal.registry import MODELS
@@ -28,6 +29,9 @@ class DepthEstimator(BaseModel):
         train_cfg: mmseg's; nothing in it is read.
         test_cfg: mmseg's; whole images only.
         init_cfg: mmengine's initialisation config.
+
+    Raises:
+        ConfigError: If ``test_cfg`` has another mode.
     """
 
     def __init__(
@@ -43,8 +47,9 @@ class DepthEstimator(BaseModel):
         super().__init__(build_data_preprocessor(data_preprocessor), init_cfg)
         self.backbone, self.neck = build_backbone_and_neck(backbone, neck)
         self.decode_head: Any = build_head(decode_head, self.neck or self.backbone)
-        self.train_cfg = train_cfg
-        self.test_cfg = test_cfg
+        mode = (test_cfg or {}).get("mode", "whole")
+        if mode != "whole":
+            raise ConfigError(f"DepthEstimator measures whole images: test_cfg.mode must be 'whole', got {mode!r}")
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the maps that the head reads, finest first."""

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.heads.depth.depth_head import SILOG, DepthHead, Options
+from foveal.layers.state_dict import take_over
 from foveal.registry import MODELS
 
 XAVIER = {"type": "Xavier", "layer": "Conv2d", "distribution": "uniform", "bias": 0}
@@ -196,8 +197,7 @@ class BTSHead(DepthHead):
 
     def adapt_state_dict(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Take the decoder out of an official network."""
-        for key in [key for key in state_dict if key.startswith("decoder.")]:
-            state_dict[prefix + key.removeprefix("decoder.")] = state_dict.pop(key)
+        take_over(state_dict, "decoder.", prefix)
 
 
 def _nearest(x: Tensor, size: Sequence[int]) -> Tensor:

@@ -11,6 +11,7 @@ from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
 from foveal.heads.segmentation.decode_head import DecodeHead
+from foveal.layers.state_dict import take_over
 from foveal.registry import MODELS
 
 Options = dict[str, Any]
@@ -205,9 +206,9 @@ class DCFAMHead(DecodeHead):
     def adapt_state_dict(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Take the decoder out of an official network."""
         names = {"segmentation_head.0.": "bottleneck.", "segmentation_head.1.0.": "conv_seg.", "up.0.": "up."}
-        for key in [key for key in state_dict if key.startswith("decoder.")]:
-            name = key.removeprefix("decoder.")
-            for theirs, ours in names.items():
-                if name.startswith(theirs):
-                    name = ours + name.removeprefix(theirs)
-            state_dict[prefix + name] = state_dict.pop(key)
+
+        def ours(name: str) -> str:
+            theirs = next((start for start in names if name.startswith(start)), "")
+            return names.get(theirs, "") + name.removeprefix(theirs)
+
+        take_over(state_dict, "decoder.", prefix, ours)

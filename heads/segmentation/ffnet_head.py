@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from foveal.errors import ConfigError
 from foveal.heads.segmentation.decode_head import DecodeHead
+from foveal.layers.state_dict import take_over
 from foveal.registry import MODELS
 
 # channels that the backbone's maps are brought to, and those of the pyramid's maps, finest first
@@ -23,6 +24,7 @@ UP_HEADS = {
 # channels inside, and side of the last kernel
 SEGMENTATION_HEADS = {"A": (512, 1), "B": (256, 3), "C": (128, 1)}
 STRIDES = (4, 8, 16, 32)
+BN = {"type": "BN"}
 NORMAL = {"type": "Normal", "layer": "Conv2d", "std": 0.01, "bias": 0.0001}
 
 
@@ -61,7 +63,7 @@ class FFNetHead(DecodeHead):
         in_index: Sequence[int] = (0, 1, 2, 3),
         up_mode: str = "bilinear",
         dropout_ratio: float = 0.0,
-        norm_cfg: dict[str, Any] = {"type": "BN"},  # noqa: B006
+        norm_cfg: dict[str, Any] = BN,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = NORMAL,
         **options: Any,
     ) -> None:
@@ -111,12 +113,15 @@ class FFNetHead(DecodeHead):
 
     def adapt_state_dict(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Take the head out of an official network."""
-        for key in [key for key in state_dict if key.startswith("head.layers.")]:
-            number, name = key.removeprefix("head.layers.").split(".", 1)
+
+        def ours(name: str) -> str:
+            number, name = name.split(".", 1)
             name = name.replace(".layers.0.", ".conv.").replace(".layers.1.", ".bn.")
             if number == "3":
                 name = name.replace("last_layer.3.", "conv_seg.").replace("last_layer.", "bottleneck.")
-            state_dict[prefix + name] = state_dict.pop(key)
+            return name
+
+        take_over(state_dict, "head.layers.", prefix, ours)
 
     def _enlarge(self, x: Tensor, size: Sequence[int]) -> Tensor:
         return F.interpolate(

@@ -12,6 +12,7 @@ from foveal.heads.segmentation.kmax_layers import enlarge
 from foveal.heads.segmentation.kmax_pixel_decoder import KMaXPixelDecoder
 from foveal.heads.segmentation.kmax_transformer import KMaXTransformerDecoder, Prediction
 from foveal.heads.segmentation.mask_truth import segments_of
+from foveal.layers.state_dict import take_over
 from foveal.registry import MODELS
 from foveal.structures import DataSample
 
@@ -102,5 +103,4 @@ class KMaXDeepLabHead(nn.Module):
 
     def adapt_state_dict(self, state_dict: Options, prefix: str) -> None:
         """Take the head out of an official network."""
-        for key in [key for key in state_dict if key.startswith("sem_seg_head.")]:
-            state_dict[prefix + key.removeprefix("sem_seg_head.")] = state_dict.pop(key)
+        take_over(state_dict, "sem_seg_head.", prefix)

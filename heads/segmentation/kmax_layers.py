@@ -59,7 +59,10 @@ class ConvBN(nn.Module):
         self.conv = kind(
             in_channels, out_channels, kernel_size, padding=padding, dilation=dilation, groups=groups, bias=bias
         )
-        self.norm: nn.Module = norm(out_channels) if normalise else nn.Identity()
+        self.norm: nn.Module = nn.Identity()
+        if normalise:
+            self.norm = normalisation = norm(out_channels)
+            nn.init.constant_(normalisation.weight, norm_init)
         self.act = ACTIVATIONS[act]()
         if depthwise:
             nn.init.xavier_uniform_(self.conv.weight)
@@ -67,8 +70,6 @@ class ConvBN(nn.Module):
             truncated_normal(self.conv.weight, math.sqrt(2 / in_channels) if std is None else std)
         if bias:
             nn.init.zeros_(self.conv.bias)
-        if normalise:
-            nn.init.constant_(self.norm.weight, norm_init)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, in_channels, ...] to [N, out_channels, ...]."""

@@ -9,7 +9,6 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from foveal.backbones.catalog import CATALOG
-from foveal.backbones.resnet import BasicBlock
 from foveal.registry import MODELS
 
 # the smallest network of each family that has all of its parts
@@ -41,7 +40,7 @@ FAMILIES = {
         "task": "classification",
     },
     "EfficientViM": {"arch": {"depths": (1, 1, 1), "embed_dim": (16, 24, 32), "state_dim": (9, 4, 4)}},
-    "FFNetResNet": {"arch": {"stem": "B", "depths": (1, 1, 2, 1), "channels": (8, 16, 24, 32), "block": BasicBlock}},
+    "FFNetResNet": {"arch": {"stem": "B", "depths": (1, 1, 2, 1), "channels": (8, 16, 24, 32), "bottleneck": False}},
     "FemtoNet": {"widen_factor": 0.25, "diff_conv": True},
     "HorNet": {"arch": {"depths": (1, 1, 2, 1), "base_dim": 16, "filters": {"classification": 64}}},
     "InceptionNeXt": {

@@ -5,6 +5,7 @@ import torch
 from mmengine.structures import PixelData
 
 from foveal.engine.checkpoint import load_state_dict
+from foveal.errors import ConfigError
 from foveal.registry import MODELS
 from foveal.structures import DataSample
 
@@ -33,3 +34,9 @@ def test_depths_losses_and_gradients(name, recipe):
     losses["loss_silog"].backward()
     norm = sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None) ** 0.5
     assert norm == pytest.approx(spec["grad_norm"], rel=1e-4)
+
+
+def test_windows_are_refused():
+    parts = {"backbone": {"type": "ResNet", "depth": 18}, "decode_head": {"type": "LKADepthHead", "channels": 8}}
+    with pytest.raises(ConfigError, match=r"test_cfg\.mode must be 'whole', got 'slide'"):
+        MODELS.build({"type": "DepthEstimator", **parts, "test_cfg": {"mode": "slide"}})

@@ -31,8 +31,6 @@ MODELS_SMALL = {
 def pairs(shared):
     """Ten images, normalised [10, 3, SIDE, SIDE], and label maps [10, SIDE, SIDE]."""
     root = shared / "data" / "ade_sample"
-    if len(list(root.glob("annotations/*/*.png"))) < 10:
-        pytest.skip("no ADE20K sample")
     pipeline = [
         {"type": "LoadImageFromFile"},
         {"type": "LoadAnnotations", "reduce_zero_label": True},
