@@ -99,10 +99,10 @@ def in_pytorch(op: str, x: Tensor, backend: str | None) -> bool:
         return True
     if torch.compiler.is_compiling():
         return False
-    return torch.jit.is_tracing() or _transformed() or choose(op, x, backend) == "reference"
+    return torch.jit.is_tracing() or transformed() or choose(op, x, backend) == "reference"
 
 
-def _transformed() -> bool:
+def transformed() -> bool:
     """Whether a transform of ``torch.func`` or a derivative in forward mode is under way."""
     # torch has no public name for either
     return torch._C._functorch.maybe_current_level() is not None or forward_ad._current_level >= 0

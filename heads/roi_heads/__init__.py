@@ -5,7 +5,8 @@ from foveal.heads.roi_heads.cascade_roi_head import CascadeRoIHead
 from foveal.heads.roi_heads.dii_head import DIIHead, DynamicConv
 from foveal.heads.roi_heads.mask_head import FCNMaskHead
 from foveal.heads.roi_heads.recursive_roi_head import RecursiveDIIHead, RecursiveRoIHead
-from foveal.heads.roi_heads.roi_extractor import RoIAlign, SingleRoIExtractor, bbox2roi
+from foveal.heads.roi_heads.roi_align import RoIAlign
+from foveal.heads.roi_heads.roi_extractor import SingleRoIExtractor, bbox2roi
 from foveal.heads.roi_heads.sparse_roi_head import EmbeddingRPNHead, SparseRoIHead
 from foveal.heads.roi_heads.standard_roi_head import StandardRoIHead
 

@@ -7,46 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
-from foveal.errors import ConfigError
 from foveal.registry import MODELS
-
-
-@MODELS.register_module()
-class RoIAlign(nn.Module):
-    """Features of regions by bilinear interpolation (Mask R-CNN, arXiv:1703.06870), with mmcv's arguments.
-
-    Args:
-        output_size: Height and width of a region's features; one number for both.
-        spatial_scale: Pixels of the map to one of the regions' coordinates.
-        sampling_ratio: Points a bin along each axis; 0: as many as pixels of the map.
-        pool_mode: ``avg``, the mean of a bin's points.
-        aligned: Coordinates mean the corners of pixels, not their centres.
-
-    Raises:
-        ConfigError: If ``pool_mode`` is another word.
-    """
-
-    def __init__(
-        self,
-        output_size: int | tuple[int, int],
-        spatial_scale: float = 1.0,
-        sampling_ratio: int = 0,
-        pool_mode: str = "avg",
-        aligned: bool = True,
-    ) -> None:
-        super().__init__()
-        if pool_mode != "avg":
-            raise ConfigError(f"RoIAlign.pool_mode must be 'avg', got {pool_mode!r}")
-        self.output_size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
-        self.spatial_scale = spatial_scale
-        self.sampling_ratio = sampling_ratio
-        self.aligned = aligned
-
-    def forward(self, x: Tensor, rois: Tensor) -> Tensor:
-        """Return features [K, C, h, w] of regions [K, 5], with the image's number first, on maps [N, C, H, W]."""
-        return roi_align(x, rois, self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned)
 
 
 @MODELS.register_module()
