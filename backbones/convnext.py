@@ -81,6 +81,8 @@ class ConvNeXt(BaseModule):
         drop_path_rate: Of the last block; the blocks before it have less, evenly.
         layer_scale_init_value: Of the blocks' scales; the official detectors and segmentors start from 1.0.
         output_norm: LayerNorm on every map that is returned. The classification trunk has none.
+        pad_downsampling: Put zeros around what each strided convolution reads, as kMaX-DeepLab does: images of 32 k + 1
+            pixels a side get maps of 8 k + 1, 4 k + 1, 2 k + 1 and k + 1 pixels, whose corners lie on one another.
         frozen_stages: -1 none, 0 the stem, n the stem and the first n stages: no gradient, eval mode.
         norm_eval: Taken for the sake of uniform configs; there is no batch normalisation here.
         with_cp: Compute activations again in the backward pass to save memory.
@@ -102,6 +104,7 @@ class ConvNeXt(BaseModule):
         drop_path_rate: float = 0.0,
         layer_scale_init_value: float = 1e-6,
         output_norm: bool = True,
+        pad_downsampling: bool = False,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
@@ -127,6 +130,7 @@ class ConvNeXt(BaseModule):
         for i in self.out_indices if output_norm else ():
             self.add_module(f"norm{i}", LayerNorm2d(dims[i]))
         self.output_norm = output_norm
+        self.pad_downsampling = pad_downsampling
         self.train()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -134,6 +138,9 @@ class ConvNeXt(BaseModule):
         check_input(x, self.in_channels, "ConvNeXt")
         maps = []
         for i in range(self.out_indices[-1] + 1):
+            if self.pad_downsampling:
+                before, after = (0, 1) if i else (1, 2)
+                x = F.pad(x, (before, after, before, after))
             x = self.downsample_layers[i](x)
             for block in self.stages[i].children():
                 x = run(block, x, self.with_cp)

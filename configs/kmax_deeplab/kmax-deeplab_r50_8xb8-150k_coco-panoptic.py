@@ -1,8 +1,8 @@
 """kMaX-DeepLab with ResNet-50 on COCO's panoptic maps, 150k iterations (arXiv:2207.04044).
 
-    python tools/train.py configs/kmax_deeplab/kmax-deeplab_r50_8xb8-150k_coco-panoptic.py --launcher pytorch --amp
+    python tools/train.py configs/kmax_deeplab/kmax-deeplab_r50_8xb8-150k_coco-panoptic.py --launcher pytorch
 
-Eight GPUs, eight images each. The official PyTorch repository reports PQ 53.3, and its files load. Numbers:
+Eight GPUs, eight images each, mixed precision. The official repository reports PQ 53.3, and its files load. Numbers:
 configs/coco/panoptic_segmentation/kmax_r50.yaml of bytedance/kmax-deeplab, without its copy-paste of whole images.
 """
 
@@ -75,7 +75,7 @@ val_evaluator = dict(
 test_evaluator = val_evaluator
 train_cfg = dict(by_epoch=False, max_iters=150000, val_interval=5000)
 optim_wrapper = dict(
-    type="OptimWrapper",
+    type="AmpOptimWrapper",
     optimizer=dict(type="AdamW", lr=5e-4, weight_decay=0.05),
     paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1)}, norm_decay_mult=0.0, bias_decay_mult=0.0),
 )

@@ -120,6 +120,8 @@ def coco_curves(
         truth = _index(coco_class, gt, _prepare_truth(gt, iou_type))
         found = _index(coco_class, gt, _prepare_detections(gt, detections, iou_type))
         run = eval_class(truth, found, iou_type, **options)
+        if iou_type == "segm" and options:
+            _match_wanted_masks(run, gt)
         run.params.catIds = sorted(run.params.catIds if cat_ids is None else cat_ids)
         run.params.maxDets = sorted(max_dets)
         run.params.iouThrs = thresholds
@@ -230,6 +232,46 @@ def _library(backend: str) -> tuple[Any, Any, dict[str, Any]]:
     return faster_coco_eval.COCO, faster_coco_eval.COCOeval_faster, {"print_function": lambda *_: None}
 
 
+def _match_wanted_masks(run: Any, gt: dict[str, Any]) -> None:
+    """Let faster-coco-eval read the masks of an image and category only when it compares them.
+
+    It reads all of them beforehand. Most detections are of a category that their image does not hold: nothing is
+    compared with them, and only their area counts.
+    """
+    from faster_coco_eval.core import mask as faster_masks
+
+    sizes = {image["id"]: (image["height"], image["width"]) for image in gt["images"]}
+
+    def overlaps(image_id: int, cat_id: int) -> np.ndarray | list[float]:
+        truths, found = (of.get_instances([image_id], [cat_id], True)[0][0] for of in (run.gt_dataset, run.dt_dataset))
+        if not truths or not found:
+            return []
+        # the order that the matching takes, and its limit
+        best = sorted(found, key=lambda d: -d["score"])[: run.params.maxDets[-1]]
+        crowds = [int(t["iscrowd"]) for t in truths]
+        first, second = (
+            [_rle(a["segmentation"], *sizes[image_id]) for a in annotations] for annotations in (best, truths)
+        )
+        return faster_masks.iou(first, second, crowds)
+
+    run.params.compute_rle = False
+    run.computeIoU = overlaps
+
+
+def _rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
+    """Return COCO's polygons, counts or compressed counts as the last."""
+    if isinstance(segmentation, list):
+        return mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation["counts"], list):
+        return mask_utils.frPyObjects(segmentation, height, width)
+    return segmentation
+
+
+def _mask_areas(masks: list[dict[str, Any]]) -> list[int]:
+    """Return the pixels of each mask; pycocotools 2.0.11 counts those that it is given at once in one byte."""
+    return [area for i in range(0, len(masks), 255) for area in mask_utils.area(masks[i : i + 255]).tolist()]
+
+
 def _index(coco_class: Any, gt: dict[str, Any], annotations: list[dict[str, Any]]) -> Any:
     index = coco_class()
     index.dataset = {"images": gt["images"], "categories": gt["categories"], "annotations": annotations}
@@ -262,12 +304,14 @@ def _prepare_detections(
             f"detections name {len(strange)} image ids that the annotations lack, first {strange[0]!r}; "
             f"the annotations hold {len(known)} images"
         )
+    key = "segmentation" if iou_type == "segm" else "bbox"
     if iou_type == "segm":
-        shapes = _masks(gt, detections)
+        for d in detections:
+            if key not in d:
+                raise DataError(f"a detection of image {d['image_id']} has no mask, which the metric 'segm' needs")
         # the size class follows from the mask, not from the box that the detector also gave
-        areas = [mask_utils.area(d["segmentation"]) for d in detections]
+        areas = _mask_areas([d[key] for d in detections])
     else:
-        shapes = [{"bbox": d["bbox"]} for d in detections]
         areas = [d["bbox"][2] * d["bbox"][3] for d in detections]
     return [
         {
@@ -277,28 +321,7 @@ def _prepare_detections(
             "id": number,
             "iscrowd": 0,
             "area": float(area),
-            **shape,
+            key: d[key],
         }
-        for number, (d, shape, area) in enumerate(zip(detections, shapes, areas, strict=True), start=1)
+        for number, (d, area) in enumerate(zip(detections, areas, strict=True), start=1)
     ]
-
-
-def _masks(gt: dict[str, Any], detections: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return each detection's ``segmentation``, an empty one where its image holds no truth of its category.
-
-    Such a mask meets nothing, so of it only the area counts; decoding it is most of the work of an evaluation.
-    """
-    wanted = {(a["image_id"], a["category_id"]) for a in gt.get("annotations", ())}
-    empty: dict[tuple[int, int], dict[str, Any]] = {}
-    shapes = []
-    for source in detections:
-        if "segmentation" not in source:
-            raise DataError(f"a detection of image {source['image_id']} has no mask, which the metric 'segm' needs")
-        mask = source["segmentation"]
-        if (source["image_id"], source["category_id"]) not in wanted:
-            size = tuple(mask["size"])
-            if size not in empty:
-                empty[size] = mask_utils.encode(np.zeros(size, np.uint8, order="F"))
-            mask = empty[size]
-        shapes.append({"segmentation": mask})
-    return shapes

@@ -18,9 +18,11 @@ from torch import Tensor, nn
 
 from foveal.errors import ConfigError, DataError
 from foveal.heads.segmentation.decode_head import resize
+from foveal.heads.segmentation.mask2former_names import mmdet_name
 from foveal.heads.segmentation.mask_criterion import MaskCriterion
 from foveal.heads.segmentation.mask_truth import name_of, segments_of
 from foveal.layers.positional_encoding import SinePositionalEncoding
+from foveal.layers.state_dict import take_over
 from foveal.layers.transformer import DecoderLayer
 from foveal.registry import MODELS
 from foveal.structures import DataSample
@@ -220,6 +222,11 @@ class Mask2FormerHead(nn.Module):
         outside = small.sigmoid() < 0.5
         outside = outside & ~outside.all(-1, keepdim=True)
         return outside.repeat_interleave(self.transformer_decoder.num_heads, dim=0)
+
+    def adapt_state_dict(self, state_dict: Options, prefix: str) -> None:
+        """Take the head out of one of the authors' files."""
+        take_over(state_dict, "sem_seg_head.", prefix, mmdet_name)
+        state_dict.pop("criterion.empty_weight", None)  # what the config says of the loss
 
     def loss(self, feats: Sequence[Tensor], data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
         """Return the losses of every prediction, ``loss_cls`` … of the last one, ``d0.loss_cls`` … of the others.

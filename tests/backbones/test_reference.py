@@ -16,6 +16,7 @@ TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-3}
 
 # arguments that a fixture's network was built with, where they differ from create_*'s defaults
 OPTIONS: dict[str, dict] = {
+    "convnext_tiny_dense_kmax": {"output_norm": False, "pad_downsampling": True},
     "dinat_mini_dense_odd": {"task": "classification"},
     "dinat_mini_dense_seg": {"task": "segmentation"},
     "transnext_micro_dense_extrapolation": {"is_extrapolation": True},

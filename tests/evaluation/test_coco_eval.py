@@ -130,6 +130,26 @@ def test_wrong_input_is_named(synthetic):
         evaluate_coco({**synthetic, "annotations": [{**synthetic["annotations"][0], "segmentation": []}]}, [], "segm")
 
 
+def test_truth_as_polygons_and_counts(synthetic):
+    """Truth as COCO's files hold it: polygons, and lists of counts for crowds."""
+    for annotation in synthetic["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        if annotation["iscrowd"]:
+            flat = mask_utils.decode(annotation["segmentation"]).flatten(order="F")
+            edges = np.flatnonzero(np.diff(flat, prepend=0, append=flat[-1] ^ 1))
+            counts = np.diff(edges, prepend=0).tolist()
+            annotation["segmentation"] = {"size": annotation["segmentation"]["size"], "counts": counts}
+        else:
+            halves = [[x, y, x + w / 2, y, x + w / 2, y + h, x, y + h], [x + w / 2, y, x + w, y, x + w, y + h]]
+            annotation["segmentation"] = halves
+    detections = perturbed(synthetic)
+    expected, _ = oracle(synthetic, detections, "segm")
+    assert 0.1 < expected[0] < 0.9
+    np.testing.assert_allclose(
+        list(evaluate_coco(synthetic, detections, "segm", "faster").values()), expected, atol=1e-12
+    )
+
+
 @pytest.mark.parametrize("iou_type", ["bbox", "segm"])
 def test_real_annotations(shared: Path, iou_type: str):
     """Polygons, both kinds of RLE and crowds of real images: truth scores 1, perturbed detections as pycocotools."""

@@ -43,12 +43,13 @@ NARROW = {256: 64, 1024: 256}
 WIDTHS = ("out_channels", "in_channels", "feat_channels", "conv_out_channels", "fc_out_channels")
 
 
-def small_detector(name: str, narrow: bool = False, **backbone: Any) -> nn.Module:
+def small_detector(name: str, narrow: bool = False, layers: int | None = None, **backbone: Any) -> nn.Module:
     """Return a config's detector with random weights, a ResNet-50 in it replaced by a ResNet-18, in training mode.
 
     Args:
         name: Of the config, without its ending.
         narrow: Make pyramid and heads, of those that name their widths, a quarter as wide.
+        layers: Of a transformer's encoder and decoder, each; None: as many as the config says.
         backbone: What is changed in the backbone's arguments.
     """
     model = load_config(CONFIGS / f"{name}.py").model
@@ -65,6 +66,9 @@ def small_detector(name: str, narrow: bool = False, **backbone: Any) -> nn.Modul
             head.in_channels = [64, 128, 256, 512]
     if model.get("as_two_stage"):
         model.num_queries = 60  # small images have few places
+    for part in ("encoder", "decoder"):
+        if layers is not None and model.get(part):
+            model[part].num_layers = layers
     if narrow:
         for part in ("neck", "rpn_head", "roi_head", "bbox_head"):
             _narrow(model.get(part))
