@@ -97,10 +97,16 @@ class CocoMetric(BaseMetric):
         self._cat_ids: list[int] | None = None
 
     @property
+    def classes(self) -> Sequence[str]:
+        """Names of the classes that objects have; a panoptic data set has others behind them."""
+        meta = self.dataset_meta or {}
+        return meta.get("thing_classes", meta.get("classes", ()))
+
+    @property
     def cat_ids(self) -> list[int]:
         """The annotation file's category id of each label."""
         if self._cat_ids is None:
-            self._cat_ids = match_classes((self.dataset_meta or {}).get("classes"), self.gt, self.ann_file)
+            self._cat_ids = match_classes(self.classes, self.gt, self.ann_file)
         return self._cat_ids
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
@@ -155,7 +161,7 @@ class CocoMetric(BaseMetric):
 
     def _per_class(self, metric: str, curves: CocoCurves, logger: MMLogger) -> dict[str, float]:
         table = per_class(curves)
-        names = dict(zip(self.cat_ids, self.dataset_meta["classes"], strict=True))
+        names = dict(zip(self.cat_ids, self.classes, strict=True))
         rows = [[names[cat_id], *(table[cat_id][item] for item in PRECISIONS)] for cat_id in self.cat_ids]
         logger.info(f"COCO {metric} by class:\n" + render_table(["category", *PRECISIONS], rows))
         return {f"{metric}_{names[cat_id]}_precision": table[cat_id]["mAP"] for cat_id in self.cat_ids}
@@ -179,7 +185,7 @@ def load_annotations(path: str) -> dict[str, Any]:
     return content
 
 
-def match_classes(classes: Sequence[str] | None, gt: dict[str, Any], ann_file: str) -> list[int]:
+def match_classes(classes: Sequence[str], gt: dict[str, Any], ann_file: str) -> list[int]:
     """Return the category id of each class name.
 
     Args:

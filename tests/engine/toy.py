@@ -8,7 +8,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
 from torch import nn
 
 from foveal.data.base import Dataset
@@ -67,6 +67,22 @@ class ToyOracle(BaseModel):
             masks[::2] = masks[::2].roll((7, 7), (1, 2))
             scores = torch.linspace(0.9, 0.3, len(boxes))
             sample.pred_instances = InstanceData(bboxes=boxes, masks=masks, labels=truth.labels, scores=scores)
+        return data_samples
+
+
+@MODELS.register_module()
+class ToyPanopticOracle(ToyOracle):
+    """And with the true panoptic map, but for its first rows, of which it says nothing."""
+
+    def forward(self, inputs, data_samples=None, mode="tensor"):
+        for sample in super().forward(inputs, data_samples, mode):
+            truth = sample.gt_instances
+            sample.pred_instances.masks, sample.pred_instances.bboxes = truth.masks, truth.bboxes
+            classes = sample.gt_sem_seg.data.long().clone()
+            for number, (label, mask) in enumerate(zip(truth.labels, truth.masks, strict=True), start=1):
+                classes[:, mask] = label + 1000 * number
+            classes[:, : classes.shape[1] // 4] = 255
+            sample.pred_panoptic_seg = PixelData(sem_seg=classes)
         return data_samples
 
 
