@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
-from foveal.heads.segmentation.maskformer_fusion_head import INSTANCE_OFFSET
+from foveal.heads.segmentation.maskformer_fusion_head import INSTANCE_OFFSET, best_objects
 from foveal.registry import MODELS
 from foveal.structures import DataSample
 
@@ -22,10 +22,10 @@ class KMaXFusionHead(nn.Module):
     Args:
         num_things_classes: Classes with objects that are told apart; the first ones.
         num_stuff_classes: Classes without.
-        test_cfg: ``panoptic_on`` (default True) and ``semantic_on`` (False): what is made. Panoptic:
-            ``pixel_confidence_thr`` (0.4), the least share that a query has of its pixels; ``class_thr_thing`` (0.7)
-            and ``class_thr_stuff`` (0.5), the least score; ``overlap_thr`` (0.8), the least share of a mask that better
-            ones leave it.
+        test_cfg: ``panoptic_on`` (default True), ``instance_on`` and ``semantic_on`` (False): what is made.
+            ``pixel_confidence_thr`` (0.4), the least share that a query has of its pixels. Panoptic:
+            ``class_thr_thing`` (0.7) and ``class_thr_stuff`` (0.5), the least score; ``overlap_thr`` (0.8), the least
+            share of a mask that better ones leave it. Instances: ``max_per_image`` (100).
 
     Source: ``kmax_model.py`` of bytedance/kmax-deeplab.
     """
@@ -40,7 +40,7 @@ class KMaXFusionHead(nn.Module):
 
     @torch.no_grad()
     def predict(self, scores: Tensor, masks: Tensor, data_samples: Sequence[DataSample]) -> None:
-        """Add ``pred_panoptic_seg`` and ``pred_sem_seg`` to the samples, as ``test_cfg`` says.
+        """Add ``pred_panoptic_seg``, ``pred_instances`` and ``pred_sem_seg`` to the samples, as ``test_cfg`` says.
 
         Args:
             scores: Class logits [N, Q, K + 1].
@@ -56,6 +56,9 @@ class KMaXFusionHead(nn.Module):
             classes = score.softmax(-1)[:, :-1]
             if self.test_cfg.get("panoptic_on", True):
                 sample.pred_panoptic_seg = PixelData(sem_seg=self.panoptic(classes, mask)[None])
+            if self.test_cfg.get("instance_on", False):
+                limit = self.test_cfg.get("max_per_image", 100)
+                sample.pred_instances = best_objects(classes, mask, self._sure(mask), self.num_things_classes, limit)
             if self.test_cfg.get("semantic_on", False):
                 semantic = torch.einsum("qk,qhw->khw", classes, mask)
                 sample.pred_sem_seg = PixelData(data=semantic.argmax(0, keepdim=True))
@@ -72,7 +75,7 @@ class KMaXFusionHead(nn.Module):
             K where there is no segment.
         """
         score, label = classes.max(1)
-        sure = masks > self.test_cfg.get("pixel_confidence_thr", 0.4)
+        sure = self._sure(masks)
         share = (masks * sure).flatten(1).sum(1) / sure.flatten(1).sum(1).clamp(min=1)
         thing = label < self.num_things_classes
         least = torch.where(thing, self.test_cfg.get("class_thr_thing", 0.7), self.test_cfg.get("class_thr_stuff", 0.5))
@@ -86,3 +89,7 @@ class KMaXFusionHead(nn.Module):
                 number += int(thing[query])
                 result[left] = (label[query] + thing[query] * number * INSTANCE_OFFSET).int()
         return result
+
+    def _sure(self, masks: Tensor) -> Tensor:
+        """Return which pixels a query has enough of, bool [Q, H, W]."""
+        return masks > self.test_cfg.get("pixel_confidence_thr", 0.4)

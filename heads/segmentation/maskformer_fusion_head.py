@@ -116,18 +116,35 @@ class MaskFormerFusionHead(nn.Module):
             ``scores`` [I], the class's probability times the mask's mean one; ``labels``, ``masks`` bool [I, H, W] and
             ``bboxes`` [I, 4] around them; best first. I is at most ``max_per_image``: pairs of stuff use it up, too.
         """
-        probability = scores.softmax(-1)[:, :-1].flatten()
-        best, index = probability.topk(min(self.test_cfg.get("max_per_image", 100), len(probability)))
-        labels = index % self.num_classes
-        thing = labels < self.num_things_classes
-        best, index, labels = best[thing], index[thing], labels[thing]
-        logits = masks[index // self.num_classes]
-        inside = logits > 0
-        area = inside.flatten(1).sum(1).to(logits.dtype)
-        sureness = (logits.sigmoid() * inside).flatten(1).sum(1) / (area + 1e-6)
-        result = InstanceData(bboxes=boxes_around(inside).to(logits.dtype), labels=labels, scores=best * sureness)
-        result.masks = inside
-        return result[result.scores.argsort(descending=True, stable=True)]
+        classes, inside = scores.softmax(-1)[:, :-1], masks > 0
+        limit = self.test_cfg.get("max_per_image", 100)
+        return best_objects(classes, masks.sigmoid(), inside, self.num_things_classes, limit)
+
+
+def best_objects(classes: Tensor, weights: Tensor, inside: Tensor, num_things: int, limit: int) -> InstanceData:
+    """Return the best pairs of a query and a class of things.
+
+    Args:
+        classes: Probabilities [Q, K].
+        weights: How sure a query is of each pixel, [Q, H, W].
+        inside: Its mask, bool [Q, H, W].
+        num_things: Classes of things; the first ones.
+        limit: Pairs that are looked at, those of stuff among them.
+
+    Returns:
+        ``scores`` [I], the class's probability times the mask's mean weight; ``labels``, ``masks`` bool [I, H, W] and
+        ``bboxes`` [I, 4] around them; best first, at most ``limit``.
+    """
+    best, index = classes.flatten().topk(min(limit, classes.numel()))
+    labels = index % classes.shape[1]
+    thing = labels < num_things
+    best, labels, query = best[thing], labels[thing], (index // classes.shape[1])[thing]
+    area = inside.flatten(1).sum(1).to(weights.dtype)
+    sureness = (weights * inside).flatten(1).sum(1) / (area + 1e-6)
+    shape = inside[query]
+    result = InstanceData(bboxes=boxes_around(shape).to(weights.dtype), labels=labels, scores=best * sureness[query])
+    result.masks = shape
+    return result[result.scores.argsort(descending=True, stable=True)]
 
 
 def boxes_around(masks: Tensor) -> Tensor:

@@ -139,6 +139,20 @@ def test_panoptic_map_by_hand():
     assert fusion.panoptic(classes, masks).tolist() == [[1001, 1001, 1001, 2, 2, 4]]
 
 
+def test_objects_by_hand():
+    fusion = KMaXFusionHead(2, 1, {"panoptic_on": False, "instance_on": True, "max_per_image": 3})
+    # two queries share three columns; the third class is stuff, which takes one of the three places
+    shares = torch.tensor([[0.75, 0.5, 0.1], [0.25, 0.5, 0.9]])[:, None]
+    classes = torch.tensor([[0.5, 0.3, 0.1, 0.1], [0.05, 0.2, 0.6, 0.15]])
+    found = DataSample(metainfo={"img_shape": (1, 3), "ori_shape": (1, 3)})
+    fusion.predict(classes.log()[None], shares.log()[None], [found])
+    objects = found.pred_instances
+    assert objects.labels.tolist() == [0, 1] and "pred_panoptic_seg" not in found
+    assert objects.masks.tolist() == [[[True, True, False]]] * 2
+    assert objects.bboxes.tolist() == [[0, 0, 2, 1]] * 2
+    torch.testing.assert_close(objects.scores, torch.tensor([0.5, 0.3]) * 0.625)
+
+
 def test_two_objects_of_one_class_have_two_numbers():
     fusion = KMaXFusionHead(1, 0, {"semantic_on": True})
     scores = torch.tensor([[[9.0, 0.0], [8.0, 0.0]]])
