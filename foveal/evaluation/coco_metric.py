@@ -162,7 +162,9 @@ class CocoMetric(BaseMetric):
     def _per_class(self, metric: str, curves: CocoCurves, logger: MMLogger) -> dict[str, float]:
         table = per_class(curves)
         names = dict(zip(self.cat_ids, self.classes, strict=True))
-        rows = [[names[cat_id], *(table[cat_id][item] for item in PRECISIONS)] for cat_id in self.cat_ids]
+        rows: list[list[str | float]] = [
+            [names[cat_id], *(table[cat_id][item] for item in PRECISIONS)] for cat_id in self.cat_ids
+        ]
         logger.info(f"COCO {metric} by class:\n" + render_table(["category", *PRECISIONS], rows))
         return {f"{metric}_{names[cat_id]}_precision": table[cat_id]["mAP"] for cat_id in self.cat_ids}
 
