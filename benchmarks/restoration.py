@@ -5,8 +5,9 @@
 
 Networks make a picture of 1280 x 720 in one piece (--height makes it smaller, in the same proportion). Memory is the
 growth of the process's largest size over the first call: of several networks in one process only the largest shows. The
-data are patches of 192 x 192 and their bicubic quarter, of one image in memory: our pipeline beside the same steps
-through Pillow, alternated; the ratio is the median of the pairs', above 1 where ours is faster.
+data are patches of 192 x 192 and their bicubic quarter, of an image in memory and of files, which are the photographs
+under demo/, ours packed by ``foveal data pack`` and Pillow's as PNG. Our pipeline and the same steps through Pillow
+alternate; the ratio is the median of the pairs', above 1 where ours is faster.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from __future__ import annotations
 import argparse
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -26,6 +30,10 @@ from rich.table import Table
 
 import foveal
 from foveal.data.base import build_pipeline
+from foveal.data.packed import pack_images, packed_names
+
+ROOT = Path(__file__).resolve().parent.parent
+PATCH = 192
 
 NETWORKS = (
     "espcn_x2", "espcn_x4", "edsr_baseline_x2", "edsr_baseline_x4", "cfsr_x2", "cfsr_x4", "tcsr_b_x2", "tcsr_b_x4",
@@ -58,30 +66,56 @@ def measure(name: str, form: str, height: int, repeats: int) -> dict[str, Any]:
     return {"network": name, "form": form, "ms": round(1e3 * best, 1), "growth_mib": growth // 1024}
 
 
-def compare_data(repeats: int) -> dict[str, float]:
-    """Return patches a second of our pipeline and of Pillow's, and the ratio."""
-    image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
-    crop = {"type": "PairedRandomCrop", "gt_patch_size": 192, "scale": 4}
-    pipeline = build_pipeline([crop, {"type": "MATLABLikeResize", "scale": 0.25}, {"type": "PackInputs"}])
+def crop_and_shrink(picture: Image.Image) -> None:
+    """Make the patches of a picture as a pipeline of Pillow does."""
+    left, top = (np.random.randint(side - PATCH + 1) for side in picture.size)
+    sharp = picture.crop((left, top, left + PATCH, top + PATCH))
+    low = sharp.resize((PATCH // 4, PATCH // 4), Image.Resampling.BICUBIC)
+    for made in (sharp, low):
+        torch.from_numpy(np.asarray(made).copy()).permute(2, 0, 1).contiguous()
 
-    def ours() -> None:
-        for _ in range(50):
-            pipeline({"gt_img": image})
 
-    def pillow() -> None:
-        for _ in range(50):
-            top, left = np.random.randint(480 - 192 + 1), np.random.randint(640 - 192 + 1)
-            sharp = Image.fromarray(image[..., ::-1]).crop((left, top, left + 192, top + 192))
-            low = sharp.resize((48, 48), Image.Resampling.BICUBIC)
-            for picture in (sharp, low):
-                torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).contiguous()
+def compare_data(repeats: int) -> list[dict[str, Any]]:
+    """Return patches a second of our pipeline and of Pillow's, and the ratio: of images in memory and of files."""
+    files = sorted((ROOT / "demo" / "images").glob("*.jpg"))
+    crop = {"type": "PairedRandomCrop", "gt_patch_size": PATCH, "scale": 4, "pad": True}
+    steps = [crop, {"type": "MATLABLikeResize", "scale": 0.25}, {"type": "PackInputs"}]
+    pipeline, reading = build_pipeline(steps), build_pipeline([{"type": "LoadImageFromFile", "key": "gt_img"}, *steps])
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = {f"{file.stem}.png": cv2.imread(str(file)) for file in files}
+        pictures = {name: picture for name, picture in pictures.items() if min(picture.shape[:2]) >= PATCH}
+        for name, picture in pictures.items():
+            cv2.imwrite(str(Path(folder) / name), picture)
+        packed = f"{folder}/all.safetensors"
+        pack_images(pictures.items(), packed)
+        image = next(iter(pictures.values()))
+        reversed_image = Image.fromarray(image[..., ::-1])
+        forms = {
+            "in memory": (
+                [lambda: pipeline({"gt_img": image})] * 50,
+                [lambda: crop_and_shrink(reversed_image)] * 50,
+            ),
+            "files: ours packed, Pillow's PNG": (
+                [lambda path=path: reading({"gt_img_path": path}) for path in packed_names(packed)],
+                [lambda name=name: crop_and_shrink(Image.open(f"{folder}/{name}").convert("RGB")) for name in pictures],
+            ),
+        }
+        return [{"data": form, **alternate(*calls, repeats)} for form, calls in forms.items()]
 
-    ours()
-    pillow()
-    pairs = [(seconds(ours), seconds(pillow)) for _ in range(repeats)]
+
+def alternate(ours: list[Callable[[], Any]], pillow: list[Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Return calls a second of both, and the ratio."""
+
+    def run(calls: list[Callable[[], Any]]) -> None:
+        for call in calls:
+            call()
+
+    run(ours)
+    run(pillow)
+    pairs = [(seconds(lambda: run(ours)), seconds(lambda: run(pillow))) for _ in range(repeats)]
     return {
-        "ours_per_s": round(50 / statistics.median(a for a, _ in pairs)),
-        "pillow_per_s": round(50 / statistics.median(b for _, b in pairs)),
+        "ours_per_s": round(len(ours) / statistics.median(a for a, _ in pairs)),
+        "pillow_per_s": round(len(pillow) / statistics.median(b for _, b in pairs)),
         "ratio": round(statistics.median(b / a for a, b in pairs), 2),
     }
 
@@ -99,7 +133,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     console = Console(width=120)
     if args.what == "data":
-        console.print(compare_data(args.repeats))
+        for row in compare_data(args.repeats):
+            console.print(row, highlight=False)
         return
     table = Table("network", "form", "ms", "memory, MiB", title=f"to {args.height * 16 // 9} x {args.height}")
     for name in args.names:

@@ -7,10 +7,12 @@ from foveal.evaluation.coco_metric import CocoMetric
 from foveal.evaluation.coco_panoptic_metric import CocoPanopticMetric
 from foveal.evaluation.depth_metric import DepthMetric, depth_scores
 from foveal.evaluation.iou_metric import IoUMetric
+from foveal.evaluation.lpips import LPIPS
 from foveal.evaluation.panoptic import Segment, panoptic_counts, panoptic_scores
 from foveal.evaluation.psnr_ssim import PSNR, SSIM, psnr, rgb_to_y, ssim
 
 __all__ = [
+    "LPIPS",
     "PSNR",
     "SSIM",
     "Accuracy",

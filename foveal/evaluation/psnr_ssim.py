@@ -116,11 +116,16 @@ def _comparable(
     return images[0], images[1]
 
 
-class _ImageMetric(BaseMetric):
-    """The mean over images of a function that compares a restored image with the sharp one."""
+class ImageMetric(BaseMetric):
+    """The mean over images of a function that compares a restored image with the sharp one: what scores have in common.
+
+    Attributes:
+        name: Of the result.
+        function: Takes both images, ``crop_border`` and ``convert_to``, and raises ValueError where they do not fit.
+    """
 
     name: ClassVar[str]
-    function: ClassVar[Callable[..., float]]
+    function: Callable[[np.ndarray, np.ndarray, int, str | None], float]
 
     def __init__(
         self,
@@ -155,7 +160,7 @@ class _ImageMetric(BaseMetric):
         for sample in data_samples:
             pred, gt = to_uint8(sample["pred_img"]), to_uint8(sample["gt_img"])
             try:
-                value = type(self).function(pred, gt, self.crop_border, self.convert_to)
+                value = self.function(pred, gt, self.crop_border, self.convert_to)
             except ValueError as error:
                 raise DataError(f"{sample.get('img_path', 'an image')}: {error}") from error
             self.results.append((str(sample.get("img_path") or len(self.results)), value))
@@ -175,7 +180,7 @@ class _ImageMetric(BaseMetric):
 
 
 @METRICS.register_module()
-class PSNR(_ImageMetric):
+class PSNR(ImageMetric):
     """Mean PSNR in decibels, key ``PSNR`` (RGB) or ``PSNR_Y``; see `psnr`. mmagic's name and arguments.
 
     Args:
@@ -190,7 +195,7 @@ class PSNR(_ImageMetric):
 
 
 @METRICS.register_module()
-class SSIM(_ImageMetric):
+class SSIM(ImageMetric):
     """Mean SSIM, key ``SSIM`` (RGB) or ``SSIM_Y``; see `ssim`. mmagic's name and arguments.
 
     Args:
