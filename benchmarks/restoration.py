@@ -1,7 +1,8 @@
 """Restoration: milliseconds and memory of every network for 1280 x 720, and the speed of the training data.
 
     python benchmarks/restoration.py networks [NAME …] [--threads 2] [--forms eager channels_last compiled]
-    python benchmarks/restoration.py data
+        [--out benchmarks/results/restoration_networks_cpu.json]
+    python benchmarks/restoration.py data [--out benchmarks/results/restoration_data_cpu.json]
 
 Networks make a picture of 1280 x 720 in one piece (--height makes it smaller, in the same proportion). Memory is the
 growth of the process's largest size over the first call: of several networks in one process only the largest shows. The
@@ -13,6 +14,9 @@ alternate; the ratio is the median of the pairs', above 1 where ours is faster.
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
+import platform
 import resource
 import statistics
 import tempfile
@@ -129,20 +133,25 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     console = Console(width=120)
     if args.what == "data":
-        for row in compare_data(args.repeats):
-            console.print(row, highlight=False)
-        return
-    table = Table("network", "form", "ms", "memory, MiB", title=f"to {args.height * 16 // 9} x {args.height}")
-    for name in args.names:
-        for form in args.forms:
-            row = measure(name, form, args.height, args.repeats)
-            console.print(row, highlight=False)
-            table.add_row(*map(str, row.values()))
+        rows = compare_data(args.repeats)
+    else:
+        rows = []
+        for name, form in itertools.product(args.names, args.forms):
+            rows.append(measure(name, form, args.height, args.repeats))
+            console.print(rows[-1], highlight=False)
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*map(str, row.values()))
     console.print(table)
+    if args.out is not None:
+        size = f"{args.height * 16 // 9} x {args.height}" if args.what == "networks" else f"patches of {PATCH}"
+        about = {"size": size, "threads": args.threads, "torch": torch.__version__, "machine": platform.machine()}
+        args.out.write_text(json.dumps([{**row, **about} for row in rows], indent=1) + "\n")
 
 
 if __name__ == "__main__":
