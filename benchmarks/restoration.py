@@ -82,7 +82,7 @@ def crop_and_shrink(picture: Image.Image) -> None:
 def compare_data(repeats: int) -> list[dict[str, Any]]:
     """Return patches a second of our pipeline and of Pillow's, and the ratio: of images in memory and of files."""
     files = sorted((ROOT / "demo" / "images").glob("*.jpg"))
-    crop = {"type": "PairedRandomCrop", "gt_patch_size": PATCH, "scale": 4, "pad": True}
+    crop = {"type": "PairedRandomCrop", "gt_patch_size": PATCH, "scale": 4}
     steps = [crop, {"type": "MATLABLikeResize", "scale": 0.25}, {"type": "PackInputs"}]
     pipeline, reading = build_pipeline(steps), build_pipeline([{"type": "LoadImageFromFile", "key": "gt_img"}, *steps])
     with tempfile.TemporaryDirectory() as folder:

@@ -15,6 +15,9 @@ from foveal.errors import ConfigError
 from foveal.ops.dispatch import transformed
 from foveal.registry import MODELS
 
+# Candidates for the matrix, about 13 bytes each; a thousand regions of 7 x 7 bins on a pyramid have two million.
+MOST_FACTORS = 2**25
+
 
 @MODELS.register_module()
 class RoIAlign(nn.Module):
@@ -56,13 +59,14 @@ class RoIAlign(nn.Module):
                 sides = sides.clamp(min=1)
             bins = sides / sides.new_tensor(self.output_size[::-1])
             points = torch.full_like(bins, self.sampling_ratio) if self.sampling_ratio > 0 else bins.ceil().clamp(min=1)
-            # a region many times as large as the map has too many points to list
-            if not len(rois) or points.max() <= 8 * max(x.shape[2:]):
+            # regions much larger than the map have too many points to list
+            if not len(rois) or points.max() <= 2 * max(x.shape[2:]):
                 columns, rows = (
                     Axis(shifted[:, i], bins[:, i], points[:, i], self.output_size[1 - i], x.shape[3 - i])
                     for i in range(2)
                 )
-                return pool(x, rois[:, 0].long(), rows, columns)
+                if rows.factors.numel() * columns.factors[:1].numel() <= MOST_FACTORS:
+                    return pool(x, rois[:, 0].long(), rows, columns)
         return roi_align(x, rois, self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned)
 
 

@@ -11,7 +11,7 @@ from foveal.heads.roi_heads import RoIAlign
 from foveal.heads.roi_heads import roi_align as module
 
 WITHIN = [[0, 3.2, 5.1, 30.7, 22.9], [1, 0, 0, 96, 64], [0, 50, 40, 50.5, 40.2], [1, 10, 8, 80, 20]]
-OUTSIDE = [[1, -30, -20, 20, 300], [0, 90, 60, 140, 100], [0, 200, 200, 260, 260], [1, -9.1, 5, -3, 30]]
+OUTSIDE = [[1, -30, -20, 20, 160], [0, 90, 60, 140, 100], [0, 200, 200, 260, 260], [1, -9.1, 5, -3, 30]]
 ODD = [[0, 20, 20, 20, 20], [1, 30, 30, 10, 12]]  # no area; sides in the wrong order
 
 
@@ -73,11 +73,19 @@ def test_a_map_of_one_pixel(no_loops):
     torch.testing.assert_close(ours, theirs)
 
 
-def test_a_region_much_larger_than_the_map_is_left_to_loops(maps, monkeypatch):
+def test_what_takes_too_much_memory_is_left_to_loops(maps, monkeypatch):
     asked = []
     monkeypatch.setattr(module, "roi_align", lambda *args: asked.append(args))
     RoIAlign(7, 0.25)(maps, torch.tensor([[0, -1e5, -1e5, 1e5, 1e5]]).double())
     assert len(asked) == 1
+    # two regions of 49 bins, of which some read 3 x 3 pixels
+    monkeypatch.setattr(module, "MOST_FACTORS", 2 * 49 * 9)
+    rois = torch.tensor([[0, 0, 0, 56, 56], [1, 4, 4, 8, 8]]).double()
+    RoIAlign(7, 0.25)(maps, rois)
+    assert len(asked) == 1
+    monkeypatch.setattr(module, "MOST_FACTORS", 2 * 49 * 9 - 1)
+    RoIAlign(7, 0.25)(maps, rois)
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
