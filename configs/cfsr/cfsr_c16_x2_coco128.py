@@ -2,9 +2,9 @@
 
     python tools/train.py configs/cfsr/cfsr_c16_x2_coco128.py
 
-35.79 dB on Set5, measured once; a run of 3500 iterations with other random numbers gave 35.57. Bicubic interpolation has
-33.67. It learns in the merged form, which makes a third more steps in the same time than the authors' branches of edge
-filters (``deploy=False``; ``switch_to_deploy`` merges them).
+35.79 dB on Set5, measured once; a run of 3500 iterations with other random numbers gave 35.57. Bicubic interpolation
+has 33.67. It learns in the merged form, which makes a third more steps in the same time than the authors' branches of
+edge filters (``deploy=False``; ``switch_to_deploy`` merges them).
 """
 
 _base_ = ["../_base_/datasets/coco128_x2.py", "../_base_/default_runtime.py"]
