@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 
@@ -30,7 +32,11 @@ class LPIPS(ImageMetric):
     name = "LPIPS"
 
     def __init__(
-        self, net: str = "alex", crop_border: int = 0, collect_device: str = "cpu", prefix: str | None = None
+        self,
+        net: Literal["alex", "vgg", "squeeze"] = "alex",
+        crop_border: int = 0,
+        collect_device: str = "cpu",
+        prefix: str | None = None,
     ) -> None:
         super().__init__(crop_border, None, collect_device, prefix)
         if net not in ("alex", "vgg", "squeeze"):
