@@ -6,19 +6,12 @@ Eight GPUs, eight images each, mixed precision. The official repository reports 
 configs/coco/panoptic_segmentation/kmax_convnext_small.yaml of bytedance/kmax-deeplab.
 """
 
-_base_ = ["kmax-deeplab_r50_8xb8-150k_coco-panoptic.py"]
+_base_ = ["kmax-deeplab_convnext-t_8xb8-150k_coco-panoptic.py"]
 
 model = dict(
     backbone=dict(
-        _delete_=True,
-        type="ConvNeXt",
         arch="small",
         drop_path_rate=0.4,
-        output_norm=False,
-        pad_downsampling=True,
-        init_cfg=dict(
-            type="Pretrained", checkpoint="https://dl.fbaipublicfiles.com/convnext/convnext_small_22k_1k_384.pth"
-        ),
+        init_cfg=dict(checkpoint="https://dl.fbaipublicfiles.com/convnext/convnext_small_22k_1k_384.pth"),
     ),
-    panoptic_head=dict(in_channels=(96, 192, 384, 768)),
 )
