@@ -95,6 +95,17 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--score-thr", type=float, default=0.3, help="draw detections from this score on")
     sub.add_argument("--device", help="default: cuda where there is one, else cpu")
 
+    sub = command("export", _export, "Write a model as ONNX, TensorRT, …: one file that runs without Foveal.", options)
+    sub.add_argument("config", help="a config, or a name of foveal.list_restorers() or foveal.list_backbones()")
+    sub.add_argument("checkpoint", nargs="?", help="default: random weights")
+    sub.add_argument("--format", default="onnx", help="onnx (default), torch_export, torchscript, openvino or tensorrt")
+    sub.add_argument("--out", help="file (default: exported/<name of the config>, with the format's suffix)")
+    sub.add_argument("--size", default="512x512", metavar="HxW", help="of the input in pixels (default: 512x512)")
+    sub.add_argument("--batch", type=int, default=1, help="images at once (default: 1)")
+    sub.add_argument("--dynamic", action="store_true", help="take other heights and widths, too")
+    sub.add_argument("--half", action="store_true", help="compute in float16")
+    sub.add_argument("--raw", action="store_true", help="give the last layers' outputs, without post-processing")
+
     sub = command("restore", _restore, "Restore pictures and videos.")
     sub.add_argument("model", help="a name of foveal.list_restorers(), or a config")
     sub.add_argument("checkpoint")
@@ -221,6 +232,29 @@ def _predict(a: argparse.Namespace) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / f"{path.stem}.png"), picture[:, :, ::-1])
     print(f"{writer.close()}; drawn in {Path(a.out) / 'pictures'}")
+
+
+def _export(a: argparse.Namespace) -> None:
+    from foveal.export import export_model
+
+    height, times, width = a.size.partition("x")
+    if not (times and height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise FovealError(f"--size: expected HxW such as 512x640, got {a.size!r}")
+    model = _named_model(a.config, a.checkpoint, "cpu", a.cfg_options)
+    out = a.out or Path("exported") / Path(a.config).stem
+    path = export_model(model, out, a.format, (int(height), int(width)), a.dynamic, a.half, not a.raw, a.batch)
+    print(f"written and checked: {path}")
+
+
+def _named_model(name: str, checkpoint: str | None, device: str, options: dict[str, Any] | None = None) -> Any:
+    """The model of a config, or of a network's name: a restorer, else a classifier."""
+    import foveal
+    from foveal.config import load_config
+
+    if Path(name).suffix == ".py":
+        return foveal.init_model(load_config(name, options), checkpoint, device)
+    create: Any = foveal.create_restorer if name in foveal.list_restorers() else foveal.create_classifier
+    return create(name, checkpoint).to(device).eval()
 
 
 def _restore(a: argparse.Namespace) -> None:

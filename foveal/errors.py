@@ -19,3 +19,7 @@ class CheckpointError(FovealError, ValueError):
 
 class NonFiniteLossError(FovealError, FloatingPointError):
     """A loss became NaN or infinite."""
+
+
+class ExportError(FovealError, RuntimeError):
+    """A model cannot be written in a format, or what was written cannot be run."""

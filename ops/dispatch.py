@@ -102,6 +102,11 @@ def in_pytorch(op: str, x: Tensor, backend: str | None) -> bool:
     return torch.jit.is_tracing() or transformed() or choose(op, x, backend) == "reference"
 
 
+def in_graph() -> bool:
+    """Whether operations are being recorded for a file, exported or traced, where results need fixed shapes."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+
+
 def transformed() -> bool:
     """Whether a transform of ``torch.func`` or a derivative in forward mode is under way."""
     # torch has no public name for either

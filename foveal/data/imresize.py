@@ -36,7 +36,7 @@ def imresize(
             None keeps floating point between the passes and rounds once. Halves are rounded up.
 
     Returns:
-        The resized image with the dtype of ``image``. The computation is in float64.
+        The resized image with the dtype of ``image``. The computation is in float64, or in float32 where that is exact.
 
     Raises:
         ConfigError: If not exactly one of ``scale`` and ``output_shape`` is given, or an argument is unknown.
@@ -47,11 +47,12 @@ def imresize(
         raise ConfigError(f"imresize: rounding must be 'uint8' or None, got {rounding!r}")
     scales, shape = _scales_and_shape(image.shape[:2], scale, output_shape)
     is_uint8 = image.dtype == np.uint8
-    result = image.astype(np.float64)
+    step_rounds = is_uint8 and rounding == "uint8"
+    result = image.astype(np.float32 if step_rounds else np.float64)
     # MATLAB begins with the dimension that shrinks most, and with the rows when both are equal.
     for axis in sorted((0, 1), key=lambda a: scales[a]):
-        result = _resize_axis(result, axis, shape[axis], scales[axis], method, antialiasing)
-        if is_uint8 and rounding == "uint8":
+        result = _resize_axis(result, axis, shape[axis], scales[axis], method, antialiasing, step_rounds)
+        if step_rounds:
             result = _round_uint8(result)
     return _round_uint8(result).astype(np.uint8) if is_uint8 else result.astype(image.dtype)
 
@@ -85,6 +86,7 @@ def _triangle(x: np.ndarray) -> np.ndarray:
 
 
 _BLOCK = 16384  # float64 numbers handled at once
+_LARGEST_MATRIX = 2**16  # a product with a larger one, most of it zeros, takes longer than adding tap by tap
 
 _KERNELS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "bicubic": (_cubic, 4.0),
@@ -114,13 +116,33 @@ def _taps(
     return indices, weights
 
 
+@lru_cache(maxsize=64)
+def _exact_matrix(in_length: int, out_length: int, scale: float, method: str, antialiasing: bool) -> np.ndarray | None:
+    """The weights as a float32 matrix [out, in] if sums over integers up to 255 are exact with it, else None.
+
+    Halving and quartering have weights that are multiples of 2 ** -12: such a sum has no more than 24 bits, so neither
+    the order of adding nor float32 changes it.
+    """
+    indices, weights = _taps(in_length, out_length, scale, method, antialiasing)
+    small = in_length * out_length <= _LARGEST_MATRIX
+    if not small or (weights * 4096 % 1).any() or 255 * 4096 * np.abs(weights).sum(0).max() >= 2**24:
+        return None
+    matrix = np.zeros((out_length, in_length), np.float32)
+    np.add.at(matrix, (np.broadcast_to(np.arange(out_length), indices.shape), indices), weights.astype(np.float32))
+    matrix.flags.writeable = False
+    return matrix
+
+
 def _resize_axis(
-    image: np.ndarray, axis: int, out_length: int, scale: float, method: str, antialiasing: bool
+    image: np.ndarray, axis: int, out_length: int, scale: float, method: str, antialiasing: bool, integers: bool
 ) -> np.ndarray:
-    """Resample one axis of a float64 image."""
-    indices, weights = _taps(image.shape[axis], out_length, scale, method, antialiasing)
+    """Resample one axis of an image; ``integers``: its values are 0 to 255, so float32 may be exact."""
     lines = np.ascontiguousarray(np.moveaxis(image, axis, 0))
     flat = lines.reshape(len(lines), -1)
+    matrix = _exact_matrix(len(lines), out_length, scale, method, antialiasing) if integers else None
+    if matrix is not None:
+        return np.moveaxis((matrix @ flat).reshape(out_length, *lines.shape[1:]), 0, axis)
+    indices, weights = _taps(len(lines), out_length, scale, method, antialiasing)
     # Added up tap by tap, not by a matrix product: BLAS orders the sum differently from machine to machine, and a
     # last-bit difference decides how a half is rounded. A few lines at a time, so that they stay in the cache.
     total = np.zeros((out_length, flat.shape[1]))
@@ -133,5 +155,5 @@ def _resize_axis(
 
 
 def _round_uint8(image: np.ndarray) -> np.ndarray:
-    """Round halves up and clip to [0, 255]; stays float64."""
+    """Round halves up and clip to [0, 255]; stays floating point."""
     return np.clip(np.floor(image + 0.5), 0, 255)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
 
 CAPACITY = 32  # multi-scale training meets hundreds of sizes: the oldest go
+
+
+def level_sizes(maps: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
+    """Return (h, w) of each level as plain numbers; while a graph is exported they may be symbols, and stay so."""
+    if torch.compiler.is_exporting():
+        return tuple((h, w) for h, w in maps)
+    return tuple((int(h), int(w)) for h, w in maps)
 
 
 class SizeCache:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from foveal.errors import ConfigError
-from foveal.heads.anchors.cache import SizeCache
+from foveal.heads.anchors.cache import SizeCache, level_sizes
 from foveal.heads.anchors.valid_flags import valid_flags
 from foveal.registry import TASK_UTILS
 
@@ -58,7 +58,7 @@ class MlvlPointGenerator:
         Raises:
             ConfigError: If the number of levels is another than that of the strides.
         """
-        sizes = tuple((int(h), int(w)) for h, w in featmap_sizes)
+        sizes = level_sizes(featmap_sizes)
         if len(sizes) != self.num_levels:
             raise ConfigError(f"MlvlPointGenerator has {self.num_levels} strides, but got {len(sizes)} feature maps")
         key = (sizes, dtype, torch.device(device), with_stride)

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
-from torchvision.ops import batched_nms, box_iou
+from torchvision.ops import batched_nms, box_iou, nms
 
 from foveal.errors import ConfigError
+from foveal.ops.dispatch import in_graph
 from foveal.registry import unknown_arguments
 
 Options = dict[str, Any]
@@ -25,14 +26,35 @@ def filter_scores_and_topk(scores: Tensor, score_thr: float, topk: int) -> tuple
         topk: At most this many; 0 or less: all.
 
     Returns:
-        Scores [K] in falling order, classes [K] and points [K].
+        Scores [K] in falling order, classes [K] and points [K]. In a graph for a file K does not depend on the scores:
+        those that are too low are 0.
     """
+    if in_graph():
+        return _fixed_topk(scores, score_thr, topk)
     passed = scores > score_thr
     points, labels = passed.nonzero(as_tuple=True)
     best = scores[passed]
     count = min(topk, len(best)) if topk > 0 else len(best)
     best, order = best.topk(count)
     return best, labels[order], points[order]
+
+
+def _fixed_topk(scores: Tensor, score_thr: float, topk: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`filter_scores_and_topk` with a fixed number of results."""
+    points, classes = scores.shape
+    count = points * classes
+    rows = torch.arange(points, device=scores.device)
+    if topk > 0 and classes > 1:
+        # the best pairs are pairs of the best points: far fewer numbers to sort
+        rows = scores.amax(1).topk(least(topk, points)).indices
+        scores = scores[rows]
+    best, order = scores.flatten().topk(least(topk, count) if topk > 0 else count)
+    return torch.where(best > score_thr, best, 0), order % classes, rows[order // classes]
+
+
+def least(a: int, b: int) -> int:
+    """Return the smaller number; in a graph for a file one may be a symbol, of which nothing is to be assumed."""
+    return torch.sym_min(a, b)
 
 
 def select_and_nms(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Options) -> tuple[Tensor, Tensor]:
@@ -47,11 +69,14 @@ def select_and_nms(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Options) 
             with ``class_agnostic``; missing: no suppression) and ``max_per_img`` (missing or negative: all).
 
     Returns:
-        int64 indices, best score first, and their scores, which soft suppression lowers.
+        int64 indices, best score first, and their scores, which soft suppression lowers. In a graph for a file there
+        are always ``max_per_img``, the last with the score 0 where fewer stay.
 
     Raises:
         ConfigError: If ``nms`` names another type.
     """
+    if in_graph():
+        return _fixed_nms(boxes, scores, labels, cfg)
     size = cfg.get("min_bbox_size", -1)
     candidates = None
     if size >= 0:
@@ -62,6 +87,27 @@ def select_and_nms(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Options) 
     if limit >= 0:
         kept, scores = kept[:limit], scores[:limit]
     return kept if candidates is None else candidates[kept], scores
+
+
+def _fixed_nms(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Options) -> tuple[Tensor, Tensor]:
+    """`select_and_nms` with a fixed number of results; boxes with the score 0 are none."""
+    size = cfg.get("min_bbox_size", -1)
+    if size >= 0:
+        scores = torch.where(((boxes[:, 2:] - boxes[:, :2]) > size).all(1), scores, 0)
+    options = cfg.get("nms")
+    if options is not None:
+        if options.get("type", "nms") != "nms":
+            raise ConfigError(f"a graph for a file holds test_cfg.nms.type 'nms' only, got {options['type']!r}")
+        if not options.get("class_agnostic"):
+            # boxes of different classes are moved apart, so that one call serves; to both sides, since large numbers
+            # are less precise
+            span = boxes.max() - boxes.min() + 1
+            boxes = boxes + span * torch.stack((labels % 16, labels // 16), 1).repeat(1, 2)
+        kept = nms(boxes, scores, options["iou_threshold"])
+        scores = torch.zeros_like(scores).index_put((kept,), scores[kept])
+    limit = cfg.get("max_per_img", -1)
+    best, order = scores.topk(least(limit, len(scores)) if limit >= 0 else len(scores))
+    return order, best
 
 
 def _suppress(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Options | None) -> tuple[Tensor, Tensor]:

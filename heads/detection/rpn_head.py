@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from foveal.errors import ConfigError
 from foveal.heads.detection.anchor_losses import anchor_losses
 from foveal.heads.detection.dense import flatten_level, map_sizes
-from foveal.heads.detection.post_processing import select_and_nms
+from foveal.heads.detection.post_processing import least, select_and_nms
+from foveal.ops.dispatch import in_graph
 from foveal.registry import MODELS, TASK_UTILS
 
 Options = dict[str, Any]
@@ -174,7 +175,7 @@ class RPNHead(BaseModule):
         for i, sample in enumerate(data_samples):
             best, codes, priors, levels = [], [], [], []
             for level, (score, offset, anchor) in enumerate(zip(scores, offsets, anchors, strict=True)):
-                top, order = score[i].topk(min(limit, len(anchor)) if limit > 0 else len(anchor))
+                top, order = score[i].topk(least(limit, len(anchor)) if limit > 0 else len(anchor))
                 best.append(top)
                 codes.append(offset[i][order])
                 priors.append(anchor[order])
@@ -183,7 +184,10 @@ class RPNHead(BaseModule):
             score = torch.cat(best)
             # boxes of different levels do not suppress each other
             kept, score = select_and_nms(boxes, score, torch.cat(levels), cfg)
-            results.append(InstanceData(bboxes=boxes[kept], scores=score, labels=torch.zeros_like(kept)))
+            proposals = boxes[kept]
+            if in_graph():
+                proposals = proposals * (score > 0)[:, None]  # what only fills up the number has no area
+            results.append(InstanceData(bboxes=proposals, scores=score, labels=torch.zeros_like(kept)))
         return results
 
 

@@ -17,6 +17,7 @@ from foveal.heads.anchors import MlvlPointGenerator
 from foveal.heads.detection.dense import flatten_level, map_sizes, mean_over_ranks, split_ignored
 from foveal.heads.detection.post_processing import select_and_nms, to_original
 from foveal.layers.csp import BN, conv_kind
+from foveal.ops.dispatch import in_graph
 from foveal.registry import MODELS, TASK_UTILS
 
 Options = dict[str, Any]
@@ -210,8 +211,7 @@ class YOLOXHead(BaseModule):
         scores = best * objectness.sigmoid()
         results = []
         for i, sample in enumerate(data_samples):
-            valid = scores[i] >= self.test_cfg["score_thr"]
-            found = InstanceData(bboxes=boxes[i][valid], scores=scores[i][valid], labels=classes[i][valid])
+            found = self._passed(InstanceData(bboxes=boxes[i], scores=scores[i], labels=classes[i]))
             if rescale:
                 found.bboxes = to_original(found.bboxes, sample.metainfo)
             kept, best = select_and_nms(found.bboxes, found.scores, found.labels, self.test_cfg)
@@ -219,6 +219,14 @@ class YOLOXHead(BaseModule):
             found.scores = best
             results.append(found)
         return results
+
+    def _passed(self, found: InstanceData) -> InstanceData:
+        """Boxes with a sufficient score; in a graph for a file their number is fixed, and others get the score 0."""
+        valid = found.scores >= (self.test_cfg or {})["score_thr"]
+        if not in_graph():
+            return found[valid]
+        found.scores = found.scores * valid
+        return found
 
     def _flat(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits [N, P, C], raw boxes [N, P, 4], objectness [N, P] and priors [P, 4] of all levels."""

@@ -16,6 +16,7 @@ from torchvision.ops import roi_align
 from foveal.errors import ConfigError
 from foveal.heads.detection.dense import precise
 from foveal.heads.roi_heads.sampling import SampledProposals
+from foveal.ops.dispatch import in_graph
 from foveal.registry import MODELS
 
 Options = dict[str, Any]
@@ -178,6 +179,8 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: Sequence[int], thr: float) -
     Returns:
         [K, h, w].
     """
+    if in_graph():
+        return _paste_whole(masks, boxes, size, thr)
     height, width = int(size[0]), int(size[1])
     out = masks.new_zeros(len(masks), height, width, dtype=torch.bool if thr >= 0 else torch.uint8)
     corners = torch.cat((boxes[:, :2].floor() - 1, boxes[:, 2:].ceil() + 1), 1)
@@ -194,3 +197,17 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: Sequence[int], thr: float) -
         values = F.grid_sample(mask[None, None], grid[None], align_corners=False)[0, 0]
         target[top:bottom, left:right] = values >= thr if thr >= 0 else (values * 255).to(torch.uint8)
     return out
+
+
+def _paste_whole(masks: Tensor, boxes: Tensor, size: Sequence[int], thr: float) -> Tensor:
+    """`paste_masks` for a graph for a file: all pixels of all masks at once, without a loop over boxes."""
+    x = torch.arange(size[1], device=masks.device).to(masks) + 0.5
+    y = torch.arange(size[0], device=masks.device).to(masks) + 0.5
+    left, top, right, bottom = (side[:, None] for side in boxes.unbind(1))
+    # a box that only fills up the number has no width: any other will do, its mask is not looked at
+    x = (x - left) / (right - left).clamp(min=1e-6) * 2 - 1
+    y = (y - top) / (bottom - top).clamp(min=1e-6) * 2 - 1
+    shape = len(masks), y.shape[1], x.shape[1]
+    grid = torch.stack((x[:, None].expand(shape), y[:, :, None].expand(shape)), -1)
+    values = F.grid_sample(masks[:, None], grid, align_corners=False)[:, 0]
+    return values >= thr if thr >= 0 else (values * 255).to(torch.uint8)

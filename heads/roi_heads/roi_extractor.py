@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from foveal.ops.dispatch import in_graph
 from foveal.registry import MODELS
 
 
@@ -55,6 +56,8 @@ class SingleRoIExtractor(nn.Module):
             [K, C, h, w].
         """
         levels = self.map_roi_levels(rois)
+        if in_graph():
+            return self._into_place(feats, rois, levels)
         # a level without regions is asked too: its gradient is then zero, which distributed training wants, not missing
         chosen = [(levels == level).nonzero().squeeze(1) for level in range(self.num_inputs)]
         parts = [
@@ -64,6 +67,14 @@ class SingleRoIExtractor(nn.Module):
         order = torch.cat(chosen)
         places = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
         return torch.cat(parts).index_select(0, places)
+
+    def _into_place(self, feats: Sequence[Tensor], rois: Tensor, levels: Tensor) -> Tensor:
+        """`forward` for a graph for a file, where the number of regions of a level has to add up to a known one."""
+        out = feats[0].new_zeros(len(rois), self.out_channels, *self.roi_layers[0].output_size)
+        for level, (x, layer) in enumerate(zip(feats, self.roi_layers, strict=False)):
+            chosen = (levels == level).nonzero().squeeze(1)
+            out = out.index_put((chosen,), layer(x, rois[chosen].to(x.dtype)))
+        return out
 
     def map_roi_levels(self, rois: Tensor) -> Tensor:
         """Return the level [K] of each region [K, 5]; the first for one that has no area."""
