@@ -1,4 +1,4 @@
-"""The command line: ``foveal train|test|predict|restore|config|data|zoo|doctor``; tools/*.py are its first words."""
+"""The command line: ``foveal train|test|predict|export|restore|config|data|zoo|doctor``; tools/*.py are its first words."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def follow_command(line, runs, capsys):
         run(words[1:], runs, capsys)
     elif script and script.startswith("tools/"):
         assert (ROOT / script).is_file(), line
-        if script in ("tools/train.py", "tools/test.py", "tools/predict.py"):
+        if script in ("tools/train.py", "tools/test.py", "tools/predict.py", "tools/export.py"):
             parsed([Path(script).stem, *words[words.index(script) + 1 :]])
     elif script and runs:
         runpy.run_path(script, run_name="__main__")

@@ -41,17 +41,16 @@ def write_onnx(graph: ExportGraph, images: Tensor, path: Path, meta: Meta, dynam
     import onnx
 
     program = export_program(graph, images, dynamic)
+    names: dict[str, Any] = {"input_names": ["images"], "output_names": list(graph.names)}
     with quiet(), explained("ONNX", graph):
-        exported: Any = torch.onnx.export(
-            program,
-            (),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["images"],
-            output_names=list(graph.names),
-            verbose=False,
-        )
-    proto = exported.model_proto
+        for optimize in (True, False):
+            exported: Any = torch.onnx.export(
+                program, (), dynamo=True, opset_version=OPSET, optimize=optimize, verbose=False, **names
+            )
+            proto = exported.model_proto
+            # onnxscript 0.7 loses a constant where a tensor is clamped at two places
+            if all_known(proto.graph):
+                break
     onnx.helper.set_model_props(proto, {KEY: json.dumps(meta)})
     path.write_bytes(proto.SerializeToString())
 
@@ -72,7 +71,7 @@ def write_torchscript(graph: ExportGraph, images: Tensor, path: Path, meta: Meta
         raise ExportError("torchscript is traced, and a trace holds the example's size: leave out --dynamic")
     with quiet(), torch.no_grad(), explained("TorchScript", graph):
         traced: Any = torch.jit.trace(graph, (images,), check_trace=False)
-    torch.jit.save(traced, str(path), _extra_files={KEY: json.dumps(meta)})
+        torch.jit.save(traced, str(path), _extra_files={KEY: json.dumps(meta)})
 
 
 def write_openvino(graph: ExportGraph, images: Tensor, path: Path, meta: Meta, dynamic: bool) -> None:
@@ -85,9 +84,19 @@ def write_openvino(graph: ExportGraph, images: Tensor, path: Path, meta: Meta, d
         try:
             model = openvino.convert_model(f"{folder}/model.onnx")
         except Exception as error:  # openvino raises types of its own and plain ones
-            raise ExportError(f"OpenVINO cannot read the network: {_first_line(error)}") from error
+            raise ExportError(f"OpenVINO cannot read the network: {first_line(error)}") from error
         model.set_rt_info(json.dumps(meta), KEY)
         openvino.save_model(model, str(path), compress_to_fp16=False)
+
+
+def all_known(graph: Any) -> bool:
+    """Whether every input of an ONNX graph's nodes is something that the graph has."""
+    known = {"", *(x.name for x in graph.input), *(x.name for x in graph.initializer)}
+    for node in graph.node:
+        if not known.issuperset(node.input):
+            return False
+        known.update(node.output)
+    return True
 
 
 def export_program(graph: ExportGraph, images: Tensor, dynamic: bool) -> torch.export.ExportedProgram:
@@ -131,7 +140,7 @@ def explained(target: str, graph: ExportGraph, dynamic: bool = False) -> Iterato
         layer = _layer(error)
         where = f" at {layer}" if layer else ""
         name = type(graph.model).__name__
-        raise ExportError(f"{name} cannot become {target}{where}: {_first_line(error)}{advice}") from error
+        raise ExportError(f"{name} cannot become {target}{where}: {first_line(error)}{advice}") from error
 
 
 def _layer(error: BaseException | None) -> str | None:
@@ -149,7 +158,7 @@ def _layer(error: BaseException | None) -> str | None:
     return found
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line that says something, of the innermost error."""
     while error.__cause__ is not None:
         error = error.__cause__

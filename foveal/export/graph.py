@@ -65,10 +65,15 @@ class ExportGraph(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs, in the order of ``names``, which this sets."""
+        found = self.named(images)
+        self.names = tuple(found)
+        return tuple(found.values())
+
+    def named(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the outputs by name."""
         x = images.half() if self.half_precision else images
         found = self._results(x) if self.postprocess else dict(_numbered(self.model(x)))
-        self.names = tuple(found)
-        return tuple(y.float() if y.is_floating_point() else y for y in found.values())
+        return {name: y.float() if y.is_floating_point() else y for name, y in found.items()}
 
     def _results(self, images: Tensor) -> dict[str, Tensor]:
         model: Any = self.model
@@ -87,7 +92,12 @@ def _samples(images: Tensor) -> list[DataSample]:
     height, width = images.shape[-2:]
     meta = {"img_shape": (height, width), "ori_shape": (height, width), "scale_factor": (1.0, 1.0)}
     meta |= {"pad_shape": (height, width), "batch_input_shape": (height, width)}
-    return [DataSample(metainfo=meta) for _ in range(images.shape[0])]
+    samples = [DataSample() for _ in range(images.shape[0])]
+    for sample in samples:
+        for name, value in meta.items():
+            # not by set_metainfo, which copies: a size may be a symbol of the graph
+            sample.set_field(value, name, field_type="metainfo")
+    return samples
 
 
 def _stacked(samples: list[Any]) -> dict[str, Tensor]:

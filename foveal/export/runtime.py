@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from foveal.errors import ExportError
-from foveal.export.formats import KEY, need
+from foveal.export.formats import KEY, need, quiet
 
 Arrays = dict[str, np.ndarray]
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]
@@ -108,7 +108,8 @@ def _open_torchscript(path: Path, threads: int | None) -> tuple[Run, str]:
     import torchvision  # noqa: F401 - its operators must be known before the file is read
 
     extra = {KEY: ""}
-    module: Any = torch.jit.load(str(path), _extra_files=extra)
+    with quiet():
+        module: Any = torch.jit.load(str(path), _extra_files=extra)
     return _torch_run(module), _text(extra[KEY])
 
 

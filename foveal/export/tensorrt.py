@@ -18,7 +18,7 @@ from foveal.export.formats import write_onnx
 from foveal.export.graph import ExportGraph
 from foveal.export.tensorrt_operators import problems
 
-# The second builds engines for RTX cards, on machines without one, too; it lacks NonMaxSuppression, RoiAlign, DeformConv.
+# The second builds for RTX cards, on machines without one, too; it lacks NonMaxSuppression, RoiAlign and DeformConv.
 PACKAGES = ("tensorrt", "tensorrt_rtx")
 
 

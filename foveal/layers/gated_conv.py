@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.layers.norm import LayerNorm2d
+from foveal.layers.spectrum import filter_spectrum
 from foveal.ops.large_kernel_depthwise_conv2d import LargeKernelDepthwiseConv2d
 
 SCALE = 1 / 3
@@ -35,9 +36,8 @@ class GlobalLocalFilter(nn.Module):
         local, spectral = self.pre_norm(x).chunk(2, 1)
         # there are no half-precision transforms of every size
         image = spectral.to(torch.promote_types(spectral.dtype, torch.float32))
-        spectrum = torch.fft.rfft2(image, norm="ortho")
-        weight = resize_filter(self.complex_weight.to(image.dtype), (spectrum.shape[2], spectrum.shape[3]))
-        image = torch.fft.irfft2(spectrum * torch.view_as_complex(weight), s=x.shape[2:], norm="ortho")
+        weight = resize_filter(self.complex_weight.to(image.dtype), (image.shape[2], image.shape[3] // 2 + 1))
+        image = filter_spectrum(image, weight)
         # the halves alternate channel by channel
         return self.post_norm(torch.stack((self.dw(local), image.to(spectral.dtype)), 2).flatten(1, 2))
 

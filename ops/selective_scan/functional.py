@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foveal.ops.dispatch import in_pytorch
+from foveal.ops.selective_scan.exported import scan_exported
 from foveal.ops.selective_scan.operator import NAME, scan
 from foveal.ops.selective_scan.segmented import scan_segmented
 
@@ -85,7 +86,9 @@ def selective_scan(
         step = F.softplus(step)
     rates, b, c = A.to(wide), b.to(wide), c.to(wide)
     # of meta tensors the registered operator knows the shape without running through the positions
-    if x.device.type != "meta" and in_pytorch(NAME, x, backend):
+    if torch.compiler.is_exporting():
+        y = scan_exported(x, step, rates, b, c)
+    elif x.device.type != "meta" and in_pytorch(NAME, x, backend):
         y = scan_segmented(x, step, rates, b, c)
     else:
         y = scan(x, step, rates, b, c, backend)

@@ -8,8 +8,8 @@ from foveal.engine.launch import train
 
 # on the 8-bit files of Set5, x2, luma: tests/evaluation/test_psnr_ssim.py
 BICUBIC = 33.67
-# one core, measured: ESPCN 35.24 dB, 1.57 above bicubic, in 3.9 minutes; CFSR 35.79 dB, 2.12 above, in 9.9 minutes of a
-# busy machine, but 35.57 dB in a run of 3500 iterations: what is wanted of it depends on the random numbers
+# one core, measured: ESPCN 35.24 dB, 1.57 above bicubic, in 1.1 to 3.9 minutes, as the machine was; CFSR 36.37 dB, 2.70
+# above, in 2.5 to 2.9 minutes
 WANTED = [("configs/espcn/espcn_x2_coco128.py", 1.5), ("configs/cfsr/cfsr_c16_x2_coco128.py", 2.0)]
 
 

@@ -197,3 +197,18 @@ def test_layer_under_autocast():
 def test_layer_without_states():
     with pytest.raises(ValueError, match=r"expand \* dim and d_state must be at least 1, got 2.0 \* 4 and 0"):
         SS2D(4, d_state=0)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_an_exported_graph_scans_in_one_node(groups):
+    class Scan(torch.nn.Module):
+        def forward(self, u, delta, A, B, C, D):
+            return selective_scan(u, delta, A, B, C, D, delta_softplus=True)
+
+    u, delta = (torch.randn(2, 6, 11, dtype=torch.float64) for _ in range(2))
+    weights = [torch.randn(2, groups, 4, 11, dtype=torch.float64) for _ in range(2)]
+    arguments = (u, delta, -torch.rand(6, 4, dtype=torch.float64), *weights, torch.randn(6, dtype=torch.float64))
+    program = torch.export.export(Scan(), arguments, strict=False)
+    calls = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    assert calls.count("scan") == 1 and not any("foveal" in call for call in calls)
+    torch.testing.assert_close(program.module()(*arguments), Scan()(*arguments), rtol=1e-10, atol=1e-10)
