@@ -4,8 +4,9 @@
         [--out benchmarks/results/restoration_networks_cpu.json]
     python benchmarks/restoration.py data [--out benchmarks/results/restoration_data_cpu.json]
 
-Networks make a picture of 1280 x 720 in one piece (--height makes it smaller, in the same proportion), each in a process
-of its own: memory is the growth of its largest size over all calls, so it counts what a form keeps. The data are patches of 192 x 192 and their bicubic quarter, of an image in memory and of files, which are the photographs
+Networks make a picture of 1280 x 720 in one piece (--height makes it smaller, in the same proportion), each in its own
+process: memory is the growth of its largest size over all calls, so it counts what a form keeps. The
+data are patches of 192 x 192 and their bicubic quarter, of an image in memory and of files, which are the photographs
 under demo/, ours packed by ``foveal data pack`` and Pillow's as PNG. Our pipeline and the same steps through Pillow
 alternate; the ratio is the median of the pairs', above 1 where ours is faster.
 """

@@ -1,4 +1,4 @@
-"""The command line: ``foveal train|test|predict|export|restore|config|data|zoo|doctor``; tools/*.py are its first words."""
+"""The command line: ``foveal train|test|predict|export|restore|config|data|zoo|doctor``; tools/*.py begin with a word."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--device", help="default: cuda where there is one, else cpu")
 
     sub = command("export", _export, "Write a model as ONNX, TensorRT, …: one file that runs without Foveal.", options)
-    sub.add_argument("config", help="a config, or a name of foveal.list_restorers() or foveal.list_backbones()")
+    sub.add_argument("model", help="a config, or a name of foveal.list_restorers() or foveal.list_backbones()")
     sub.add_argument("checkpoint", nargs="?", help="default: random weights")
     sub.add_argument("--format", default="onnx", help="onnx (default), torch_export, torchscript, openvino or tensorrt")
     sub.add_argument("--out", help="file (default: exported/<name of the config>, with the format's suffix)")
@@ -240,8 +240,8 @@ def _export(a: argparse.Namespace) -> None:
     height, times, width = a.size.partition("x")
     if not (times and height.isdigit() and width.isdigit() and int(height) and int(width)):
         raise FovealError(f"--size: expected HxW such as 512x640, got {a.size!r}")
-    model = _named_model(a.config, a.checkpoint, "cpu", a.cfg_options)
-    out = a.out or Path("exported") / Path(a.config).stem
+    model = _named_model(a.model, a.checkpoint, "cpu", a.cfg_options)
+    out = a.out or Path("exported") / Path(a.model).stem
     path = export_model(model, out, a.format, (int(height), int(width)), a.dynamic, a.half, not a.raw, a.batch)
     print(f"written and checked: {path}")
 

@@ -179,7 +179,7 @@ def test_an_operation_that_a_format_lacks_is_named_with_its_layer(tmp_path):
     model.generator.odd = Odd()
     forward = model.generator.forward
     model.generator.forward = lambda x: forward(model.generator.odd(x))
-    with pytest.raises(ExportError, match="Restorer cannot become ONNX.*linalg_svd"):
+    with pytest.raises(ExportError, match=r"Restorer cannot become ONNX.*linalg_svd"):
         export_model(model, tmp_path / "odd", size=(24, 32))
     assert list(tmp_path.iterdir()) == []
 
