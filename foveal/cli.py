@@ -1,4 +1,4 @@
-"""The command line: ``foveal train|test|predict|export|restore|config|data|zoo|doctor``; tools/*.py begin with a word."""
+"""The command line: ``foveal COMMAND …``; the scripts under tools/ are some of its commands."""
 
 from __future__ import annotations
 
