@@ -52,10 +52,15 @@ def problems(proto: Any) -> Iterator[str]:
             yield f"{where}: opset {opset}, from 20 on its modes are misread"
         elif node.op_type == "Resize" and options.get("antialias"):
             yield f"{where}: antialias"
-        elif node.op_type == "TopK" and int(numbers.get(node.input[1], [0]).max(initial=0)) > LARGEST_TOPK:
-            yield f"{where}: k is {int(numbers[node.input[1]].max())}, at most {LARGEST_TOPK} are sorted"
+        elif node.op_type == "TopK" and _largest(numbers.get(node.input[1])) > LARGEST_TOPK:
+            yield f"{where}: k is {_largest(numbers[node.input[1]])}, at most {LARGEST_TOPK} are sorted"
         elif node.op_type in ("ScatterND", "ScatterElements") and options.get("reduction", b"none") != b"none":
             yield f"{where}: reduction {options['reduction'].decode()}"
+
+
+def _largest(numbers: Any) -> int:
+    """The largest of an array's whole numbers; 0 for None, which is not known before the graph runs."""
+    return 0 if numbers is None else int(numbers.max())
 
 
 def layer(node: Any) -> str:

@@ -52,7 +52,7 @@ def _fixed_topk(scores: Tensor, score_thr: float, topk: int) -> tuple[Tensor, Te
     return torch.where(best > score_thr, best, 0), order % classes, rows[order // classes]
 
 
-def least(a: int, b: int) -> int:
+def least(a: int, b: int) -> Any:
     """Return the smaller number; in a graph for a file one may be a symbol, of which nothing is to be assumed."""
     return torch.sym_min(a, b)
 
