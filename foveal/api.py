@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,21 +18,35 @@ from foveal.engine.checkpoint import extract_state_dict, load_checkpoint, load_s
 from foveal.errors import ConfigError, DataError
 from foveal.registry import MODELS, TRANSFORMS
 from foveal.structures import DataSample
+from foveal.zoo.create import TIMM, create_classifier, list_backbones
+from foveal.zoo.restorers import create_restorer, list_restorers
 
 __all__ = ["init_model", "load_checkpoint", "predict"]
+
+# of classifiers by name: RGB pixels from 0 to 255
+IMAGENET = {
+    "type": "DataPreprocessor",
+    "mean": [123.675, 116.28, 103.53],
+    "std": [58.395, 57.12, 57.375],
+    "bgr_to_rgb": True,
+}
 
 # Steps of a test pipeline that read annotations, which an image to predict on has not.
 _ANNOTATION_STEPS = ("LoadAnnotations", "LoadPanopticAnnotations", "FilterAnnotations")
 
 
 def init_model(
-    config: str | Path | Config, checkpoint: str | Path | None = None, device: str | torch.device | None = None
+    config: str | Path | Config,
+    checkpoint: str | Path | Literal[True] | None = None,
+    device: str | torch.device | None = None,
 ) -> nn.Module:
-    """Build the model of a config, in eval mode.
+    """Build the model of a config, or a network by its name, in eval mode.
 
     Args:
-        config: A config file, or one loaded by `foveal.config.load_config`.
-        checkpoint: Path or URL; None: random weights.
+        config: A config file, one loaded by `foveal.config.load_config`, or a name of ``foveal.list_restorers()``, or
+            one of ``foveal.list_backbones()``, which gives the classification network and what it needs to predict:
+            the short edge is resized to 256 pixels, and 224 x 224 are cut out and normalised as for ImageNet.
+        checkpoint: Path or URL; True: the zoo's, for a name; None: random weights.
         device: Default: CUDA where there is one, else the CPU.
 
     Returns:
@@ -42,6 +56,10 @@ def init_model(
         ConfigError: The config is wrong.
         CheckpointError: The checkpoint cannot be read or does not fit.
     """
+    if isinstance(config, str) and is_name(config):
+        return _named(config, checkpoint).to(device or _device()).eval()
+    if checkpoint is True:
+        raise ConfigError(f"the zoo has weights by the names of networks, not of the config {config}: give a file")
     cfg = config if isinstance(config, Config) else load_config(config)
     model = MODELS.build(copy.deepcopy(cfg.model))
     model.cfg = cfg
@@ -51,7 +69,40 @@ def init_model(
         load_state_dict(model, extract_state_dict(content), checkpoint)
         meta = content.get("meta") or {}
         model.dataset_meta = {**model.dataset_meta, **(meta.get("dataset_meta") or {})}
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    return model.to(device or _device()).eval()
+
+
+def is_name(config: str) -> bool:
+    """Whether a word names a network, not a config file."""
+    return config in list_restorers() or config in list_backbones() or config.startswith(TIMM)
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _named(name: str, checkpoint: str | Path | Literal[True] | None) -> nn.Module:
+    """A network by its name, with a pipeline to predict."""
+    steps: list[dict[str, Any]] = [{"type": "LoadImageFromFile"}, {"type": "PackInputs"}]
+    if name in list_restorers():
+        if checkpoint is True:
+            raise ConfigError(f"the zoo has no weights of {name}: give a file")
+        model: Any = create_restorer(name, checkpoint)
+        model.dataset_meta = {}
+    else:
+        model = create_classifier(name, checkpoint)
+        steps[1:1] = [{"type": "ResizeEdge", "scale": 256, "edge": "short"}, {"type": "CenterCrop", "crop_size": 224}]
+        model.data_preprocessor = MODELS.build(IMAGENET)
+        model.dataset_meta = {"classes": imagenet_classes()}
+    model.cfg = Config({"test_dataloader": {"dataset": {"pipeline": steps}}})
+    return model
+
+
+def imagenet_classes() -> list[str]:
+    """Return the names of ImageNet-1K's classes in the usual order, as torchvision has them."""
+    from torchvision.models import ResNet18_Weights
+
+    return list(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
 
 
 def predict(

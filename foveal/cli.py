@@ -16,9 +16,6 @@ from mmengine.config import DictAction
 
 from foveal.errors import FovealError
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 when it did what it was asked, 2 with one sentence when the user can mend it.
@@ -87,12 +84,20 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--show-dir", help="draw ground truth beside prediction into this folder")
     sub.add_argument("--tta", action="store_true", help="merge predictions for several sizes and flips of an image")
 
-    sub = command("predict", _predict, "Predict on image files or folders.", options)
-    sub.add_argument("config")
-    sub.add_argument("checkpoint")
-    sub.add_argument("inputs", nargs="+", help="images or folders of images")
+    sub = command("predict", _predict, "Predict on images and videos.", options)
+    sub.add_argument("model", help="a config, or a name of foveal.list_restorers() or foveal.list_backbones()")
+    sub.add_argument("checkpoint", help="of the model; 'zoo' for the released one of a name")
+    sub.add_argument("inputs", nargs="+", help="images, videos, folders, patterns such as 'a/*.jpg', URLs")
     sub.add_argument("--out", default="predictions", help="folder for pictures and predictions (default: predictions)")
-    sub.add_argument("--score-thr", type=float, default=0.3, help="draw detections from this score on")
+    sub.add_argument(
+        "--save",
+        nargs="+",
+        default=["overlay", "json", "mask"],
+        metavar="FORM",
+        help="overlay, json (COCO results), yolo (text files), mask (PNG); default: overlay json mask",
+    )
+    sub.add_argument("--score-thr", type=float, default=0.3, help="draw detections from this score on (default: 0.3)")
+    sub.add_argument("--batch-size", type=int, default=1, help="images at once (default: 1)")
     sub.add_argument("--device", help="default: cuda where there is one, else cpu")
 
     sub = command("export", _export, "Write a model as ONNX, TensorRT, …: one file that runs without Foveal.", options)
@@ -212,26 +217,15 @@ def _test(a: argparse.Namespace) -> None:
 
 
 def _predict(a: argparse.Namespace) -> None:
-    import cv2
-    import numpy as np
+    from foveal import inference
 
-    from foveal import api
-    from foveal.config import load_config
-    from foveal.engine.prediction_writer import PredictionWriter
-    from foveal.visualization import draw_sample
-
-    model: Any = api.init_model(load_config(a.config, a.cfg_options), a.checkpoint, a.device)
-    writer = PredictionWriter(a.out)
-    for path in _progress(_image_files(a.inputs), "predict"):
-        (sample,) = api.predict(model, path)
-        writer.add([sample], model.dataset_meta.get("cat_ids"))
-        # the model has read it, so it decodes
-        image = np.ascontiguousarray(np.asarray(cv2.imread(str(path)))[:, :, ::-1])
-        picture = draw_sample(image, sample, model.dataset_meta, "pred", a.score_thr)
-        folder = Path(a.out) / "pictures"
-        folder.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(folder / f"{path.stem}.png"), picture[:, :, ::-1])
-    print(f"{writer.close()}; drawn in {Path(a.out) / 'pictures'}")
+    images, videos = inference.find_inputs(a.inputs)
+    model = _named_model(a.model, a.checkpoint, a.device, a.cfg_options)
+    written = inference.predict_images(model, images, a.out, a.save, a.score_thr, a.batch_size)
+    count = sum(1 for _ in _progress(written, "predict", len(images)))
+    for path in videos:
+        inference.predict_video(model, path, a.out, a.score_thr)
+    print(f"{count} images and {len(videos)} videos predicted; results in {a.out}")
 
 
 def _export(a: argparse.Namespace) -> None:
@@ -246,57 +240,33 @@ def _export(a: argparse.Namespace) -> None:
     print(f"written and checked: {path}")
 
 
-def _named_model(name: str, checkpoint: str | None, device: str, options: dict[str, Any] | None = None) -> Any:
-    """The model of a config, or of a network's name: a restorer, else a classifier."""
-    import foveal
+def _named_model(name: str, checkpoint: str | None, device: str | None, options: dict[str, Any] | None = None) -> Any:
+    """The model of a config, or of a network's name."""
+    from foveal import api
     from foveal.config import load_config
 
-    if Path(name).suffix == ".py":
-        return foveal.init_model(load_config(name, options), checkpoint, device)
-    create: Any = foveal.create_restorer if name in foveal.list_restorers() else foveal.create_classifier
-    return create(name, checkpoint).to(device).eval()
+    weights = True if checkpoint == "zoo" else checkpoint
+    return api.init_model(name if api.is_name(name) else load_config(name, options), weights, device)
 
 
 def _restore(a: argparse.Namespace) -> None:
     import cv2
-    import torch
 
     import foveal
+    from foveal.inference import find_inputs
     from foveal.models.tiling import check_tiles
 
     check_tiles(a.tile, a.tile_overlap)
-    device = a.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if Path(a.model).suffix:
-        model: Any = foveal.init_model(a.model, a.checkpoint, device)
-    else:
-        model = foveal.create_restorer(a.model, a.checkpoint).to(device).eval()
+    model = _named_model(a.model, a.checkpoint, a.device)
     model.test_cfg |= {"tile": a.tile, "tile_overlap": a.tile_overlap, "self_ensemble": a.self_ensemble}
     out = Path(a.out)
     out.mkdir(parents=True, exist_ok=True)
-    videos = [Path(name) for name in a.inputs if Path(name).suffix.lower() in VIDEO_SUFFIXES]
-    images = [name for name in a.inputs if Path(name) not in videos]
+    files, videos = find_inputs(a.inputs)
     for path in videos:
         foveal.restore_video(model, path, out / path.with_suffix(".mp4").name)
-    files = _image_files(images) if images else []
     for path in _progress(files, "restore"):
         cv2.imwrite(str(out / f"{path.stem}.png"), foveal.restore(model, path))
     print(f"{len(files)} images and {len(videos)} videos restored in {out}")
-
-
-def _image_files(inputs: Sequence[str]) -> list[Path]:
-    """The images that paths and folders name."""
-    files: list[Path] = []
-    for name in inputs:
-        path = Path(name)
-        if path.is_dir():
-            files += sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise FovealError(f"input {name} does not exist")
-    if not files:
-        raise FovealError(f"no image ({', '.join(IMAGE_SUFFIXES)}) in {', '.join(inputs)}")
-    return files
 
 
 def _config_show(a: argparse.Namespace) -> None:
@@ -332,8 +302,9 @@ def _data_check(a: argparse.Namespace) -> None:
 def _data_pack(a: argparse.Namespace) -> None:
     from foveal.data.packed import pack_images
     from foveal.data.transforms.loading import read_image
+    from foveal.inference import find_inputs
 
-    files = _image_files([a.folder])
+    files, _ = find_inputs([a.folder])
     root = Path(a.folder)
     images = ((path.relative_to(root).as_posix(), read_image(str(path))) for path in _progress(files, "pack"))
     print(f"{pack_images(images, a.file)} images packed in {a.file}")
@@ -416,13 +387,13 @@ def _doctor(a: argparse.Namespace) -> None:
         print(line)
 
 
-def _progress(items: Any, text: str) -> Any:
+def _progress(items: Any, text: str, total: int | None = None) -> Any:
     """Items with a bar on a terminal, without one elsewhere."""
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
-    return track(items, description=text, console=console) if console.is_terminal else items
+    return track(items, description=text, total=total, console=console) if console.is_terminal else items
 
 
 if __name__ == "__main__":

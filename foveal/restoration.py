@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from foveal.data.imresize import imresize
 from foveal.data.transforms.loading import read_image
 from foveal.errors import DataError
+from foveal.video import convert_video
 
 # of uint8 and uint16; a floating-point picture is in [0, 1]
 _HIGHEST = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
@@ -70,37 +71,7 @@ def restore_video(model: nn.Module, source: str | Path, target: str | Path) -> i
     Raises:
         DataError: If the source cannot be read, or the target not be written.
     """
-    from rich.console import Console
-    from rich.progress import track
-
-    if Path(target).suffix.lower() not in (".mp4", ".avi"):
-        raise DataError(f"a video is written as .mp4 or .avi, got {target}")
-    if not Path(source).is_file():
-        raise DataError(f"the video {source} does not exist")
-    reader = cv2.VideoCapture(str(source))
-    if not reader.isOpened():
-        raise DataError(f"the video {source} cannot be read")
-    network: Any = model
-    rate = reader.get(cv2.CAP_PROP_FPS) or 25.0
-    size = [int(reader.get(key)) * network.scale for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
-    code = "mp4v" if Path(target).suffix.lower() == ".mp4" else "MJPG"
-    writer = cv2.VideoWriter(str(target), cv2.VideoWriter.fourcc(*code), rate, size)
-    if not writer.isOpened():
-        raise DataError(f"the video {target} cannot be written, {size[0]}x{size[1]} pixels")
-    console = Console(stderr=True)
-    total = int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) or None
-    count = 0
-    try:
-        frames = iter(reader.read, (False, None))
-        for _, frame in track(frames, "restore", total, console=console, disable=not console.is_terminal):
-            writer.write(restore(model, frame))
-            count += 1
-    finally:
-        reader.release()
-        writer.release()
-    if not count:
-        raise DataError(f"the video {source} has no frame that decodes")
-    return count
+    return convert_video(source, target, lambda frame: restore(model, frame), "restore")
 
 
 def _restore_colour(model: Any, image: np.ndarray) -> np.ndarray:

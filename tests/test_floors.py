@@ -12,8 +12,9 @@ FLOORS = [
     {"registry", "layers", "structures"},
     {"data", "evaluation", "backbones", "necks", "heads"},
     {"config", "models", "engine", "zoo"},
-    {"visualization", "export"},
+    {"visualization", "export", "video"},
     {"api", "doctor", "restoration"},
+    {"inference"},
     {"cli"},
     {"tools"},
 ]

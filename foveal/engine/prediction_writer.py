@@ -64,20 +64,24 @@ class PredictionWriter:
             cat_ids: The annotation file's category id of each label; default: label + 1.
         """
         for sample in samples:
-            if "pred_instances" in sample:
-                labels = sample.pred_instances.labels
-                ids = cat_ids if cat_ids is not None else range(1, int(labels.max()) + 2 if len(labels) else 1)
-                self.records += detections_to_json([sample.to_dict()], list(ids))
-            if "pred_label" in sample:
-                score = float(sample.pred_score.max())
-                self.records.append(
-                    {"image": sample.get("img_path"), "label": int(sample.pred_label.max()), "score": score}
-                )
+            self.records_of(sample, cat_ids)
             if "pred_sem_seg" in sample:
                 self._picture(sample, sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8))
             if "pred_img" in sample:
                 image = (sample.pred_img.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
                 self._picture(sample, np.ascontiguousarray(image[:, :, ::-1]))
+
+    def records_of(self, sample: DataSample, cat_ids: Sequence[int] | None = None) -> None:
+        """Take what goes into a JSON file; arguments as for `add`."""
+        if "pred_instances" in sample:
+            labels = sample.pred_instances.labels
+            ids = cat_ids if cat_ids is not None else range(1, int(labels.max()) + 2 if len(labels) else 1)
+            self.records += detections_to_json([sample.to_dict()], list(ids))
+        if "pred_label" in sample:
+            score = float(sample.pred_score.max())
+            self.records.append(
+                {"image": sample.get("img_path"), "label": int(sample.pred_label.max()), "score": score}
+            )
 
     def close(self) -> str:
         """Write what was collected; return a sentence that says what and where."""

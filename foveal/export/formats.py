@@ -39,6 +39,7 @@ def write_onnx(graph: ExportGraph, images: Tensor, path: Path, meta: Meta, dynam
     """
     need("onnx", "onnxscript")
     import onnx
+    from onnxscript import optimizer
 
     program = export_program(graph, images, dynamic)
     names: dict[str, Any] = {"input_names": ["images"], "output_names": list(graph.names)}
@@ -47,8 +48,11 @@ def write_onnx(graph: ExportGraph, images: Tensor, path: Path, meta: Meta, dynam
             exported: Any = torch.onnx.export(
                 program, (), dynamo=True, opset_version=OPSET, optimize=optimize, verbose=False, **names
             )
+            if not optimize:
+                optimizer.fold_constants(exported.model)
+                optimizer.remove_unused_nodes(exported.model)
             proto = exported.model_proto
-            # onnxscript 0.7 loses a constant where a tensor is clamped at two places
+            # onnxscript 0.7's rules lose a constant where a tensor is clamped at two places
             if all_known(proto.graph):
                 break
     onnx.helper.set_model_props(proto, {KEY: json.dumps(meta)})

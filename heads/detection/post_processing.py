@@ -16,6 +16,10 @@ from foveal.registry import unknown_arguments
 
 Options = dict[str, Any]
 
+# Of a graph for a file: TensorRT sorts no more. Suppression goes from the best score down, so what is left out could
+# only matter where fewer than ``max_per_img`` of so many stay.
+MOST_SORTED = 3839
+
 
 def filter_scores_and_topk(scores: Tensor, score_thr: float, topk: int) -> tuple[Tensor, Tensor, Tensor]:
     """Pick the best pairs of a point and a class.
@@ -42,13 +46,13 @@ def filter_scores_and_topk(scores: Tensor, score_thr: float, topk: int) -> tuple
 def _fixed_topk(scores: Tensor, score_thr: float, topk: int) -> tuple[Tensor, Tensor, Tensor]:
     """`filter_scores_and_topk` with a fixed number of results."""
     points, classes = scores.shape
-    count = points * classes
+    topk = min(topk, MOST_SORTED) if topk > 0 else MOST_SORTED
     rows = torch.arange(points, device=scores.device)
-    if topk > 0 and classes > 1:
+    if classes > 1:
         # the best pairs are pairs of the best points: far fewer numbers to sort
         rows = scores.amax(1).topk(least(topk, points)).indices
         scores = scores[rows]
-    best, order = scores.flatten().topk(least(topk, count) if topk > 0 else count)
+    best, order = scores.flatten().topk(least(topk, points * classes))
     return torch.where(best > score_thr, best, 0), order % classes, rows[order // classes]
 
 
@@ -106,7 +110,7 @@ def _fixed_nms(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Options) -> t
         kept = nms(boxes, scores, options["iou_threshold"])
         scores = torch.zeros_like(scores).index_put((kept,), scores[kept])
     limit = cfg.get("max_per_img", -1)
-    best, order = scores.topk(least(limit, len(scores)) if limit >= 0 else len(scores))
+    best, order = scores.topk(least(limit if limit >= 0 else MOST_SORTED, len(scores)))
     return order, best
 
 

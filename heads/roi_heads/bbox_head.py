@@ -12,15 +12,13 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from foveal.heads.detection.dense import precise
-from foveal.heads.detection.post_processing import filter_scores_and_topk, select_and_nms, to_original
+from foveal.heads.detection.post_processing import MOST_SORTED, filter_scores_and_topk, select_and_nms, to_original
 from foveal.heads.losses.accuracy import accuracy
 from foveal.heads.roi_heads.sampling import SampledProposals
 from foveal.ops.dispatch import in_graph
 from foveal.registry import MODELS, TASK_UTILS
 
 Options = dict[str, Any]
-
-GRAPH_PAIRS = 3000  # of regions and classes, that a graph for a file suppresses: TensorRT sorts fewer than 3840
 
 CODER = {"type": "DeltaXYWHBBoxCoder", "clip_border": True, "target_stds": [0.1, 0.1, 0.2, 0.2]}
 LOSS_CLS = {"type": "CrossEntropyLoss", "use_sigmoid": False, "loss_weight": 1.0}
@@ -215,7 +213,7 @@ class ConvFCBBoxHead(BaseModule):
             # a region that only fills up their number has no area
             real = (rois[:, 3] > rois[:, 1]) & (rois[:, 4] > rois[:, 2])
             scores = scores[:, :-1] * real[:, None]
-            best, labels, points = filter_scores_and_topk(scores, cfg.get("score_thr", 0), GRAPH_PAIRS)
+            best, labels, points = filter_scores_and_topk(scores, cfg.get("score_thr", 0), MOST_SORTED)
         else:
             points, labels = (scores[:, :-1] > cfg.get("score_thr", 0)).nonzero(as_tuple=True)
             best = scores[points, labels]
