@@ -245,7 +245,7 @@ def _named_model(name: str, checkpoint: str | None, device: str | None, options:
     from foveal import api
     from foveal.config import load_config
 
-    weights = True if checkpoint == "zoo" else checkpoint
+    weights: Any = True if checkpoint == "zoo" else checkpoint
     return api.init_model(name if api.is_name(name) else load_config(name, options), weights, device)
 
 
