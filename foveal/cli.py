@@ -110,6 +110,19 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--dynamic", action="store_true", help="take other heights and widths, too")
     sub.add_argument("--half", action="store_true", help="compute in float16")
     sub.add_argument("--raw", action="store_true", help="give the last layers' outputs, without post-processing")
+    sub.add_argument("--int8", nargs="+", metavar="IMAGES", help="compute in int8, in ranges that these images have")
+
+    sub = command("benchmark", _benchmark, "Time a model in several runtimes, side by side.", options)
+    sub.add_argument("model", help="a config, or a name of foveal.list_restorers() or foveal.list_backbones()")
+    sub.add_argument("checkpoint", nargs="?", help="default: random weights")
+    sub.add_argument(
+        "--backends", nargs="+", default=["eager", "compiled", "onnx"], metavar="NAME", help="also a format of export"
+    )
+    sub.add_argument("--size", default="512x512", metavar="HxW", help="of the input in pixels (default: 512x512)")
+    sub.add_argument("--batch", type=int, default=1, help="images at once (default: 1)")
+    sub.add_argument("--half", action="store_true", help="compute in float16")
+    sub.add_argument("--repeats", type=int, default=10, help="rounds that count (default: 10)")
+    sub.add_argument("--threads", type=int, help="of the CPU")
 
     sub = command("restore", _restore, "Restore pictures and videos.")
     sub.add_argument("model", help="a name of foveal.list_restorers(), or a config")
@@ -229,15 +242,34 @@ def _predict(a: argparse.Namespace) -> None:
 
 
 def _export(a: argparse.Namespace) -> None:
+    from foveal.data.transforms.loading import read_image
     from foveal.export import export_model
+    from foveal.inference import find_inputs
 
-    height, times, width = a.size.partition("x")
-    if not (times and height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise FovealError(f"--size: expected HxW such as 512x640, got {a.size!r}")
+    size = _size(a.size)
+    images = [read_image(str(path)) for path in find_inputs(a.int8)[0]] if a.int8 else None
     model = _named_model(a.model, a.checkpoint, "cpu", a.cfg_options)
     out = a.out or Path("exported") / Path(a.model).stem
-    path = export_model(model, out, a.format, (int(height), int(width)), a.dynamic, a.half, not a.raw, a.batch)
+    path = export_model(model, out, a.format, size, a.dynamic, a.half, not a.raw, a.batch, images)
     print(f"written and checked: {path}")
+
+
+def _benchmark(a: argparse.Namespace) -> None:
+    from foveal.export import time_backends
+
+    model = _named_model(a.model, a.checkpoint, "cpu", a.cfg_options)
+    rows = time_backends(model, a.backends, _size(a.size), a.batch, a.half, a.repeats, a.threads)
+    first = next((row["backend"] for row in rows if "ms" in row), "")
+    for row in rows:
+        figures = row.get("problem") or f"{row['ms']:10.2f} ms  {row['ratio']:6.2f} times as fast as {first}"
+        print(f"{row['backend']:14}{figures}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, times, width = text.partition("x")
+    if not (times and height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise FovealError(f"--size: expected HxW such as 512x640, got {text!r}")
+    return int(height), int(width)
 
 
 def _named_model(name: str, checkpoint: str | None, device: str | None, options: dict[str, Any] | None = None) -> Any:

@@ -7,15 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from foveal import __version__
 from foveal.errors import ExportError
 from foveal.export.compare import differences
-from foveal.export.formats import first_line, quiet, write_onnx, write_openvino, write_torch_export, write_torchscript
+from foveal.export.formats import (
+    Job,
+    first_line,
+    quiet,
+    write_onnx,
+    write_openvino,
+    write_torch_export,
+    write_torchscript,
+)
 from foveal.export.graph import ExportGraph
-from foveal.export.runtime import load_exported
+from foveal.export.runtime import load_exported, prepare
 from foveal.export.tensorrt import write_engine
 
 # format to the file's suffix and its writer
@@ -39,6 +49,7 @@ def export_model(
     half: bool = False,
     postprocess: bool = True,
     batch: int = 1,
+    calibration: Sequence[np.ndarray] | None = None,
 ) -> Path:
     """Write a model in a format of deployment, run it once, and compare the results with PyTorch's.
 
@@ -51,6 +62,9 @@ def export_model(
         half: Compute in float16; input and results stay float32.
         postprocess: Final results; False: what the last layers give. See `ExportGraph`.
         batch: Images at once.
+        calibration: Some dozens of images, BGR uint8 [H, W, C] of any size, which are resized: convolutions and matrix
+            products compute in int8 then. Formats ``onnx``, ``openvino`` and ``tensorrt``. How much that costs is not
+            checked: score the file on real data.
 
     Returns:
         The file. TensorRT writes ``.engine.json`` beside it, OpenVINO ``.bin``.
@@ -67,22 +81,26 @@ def export_model(
         if target.suffix in (s for s, _ in FORMATS.values()):
             raise ExportError(f"{path}: a file of the format {format} ends in {suffix}")
         target = target.with_name(target.name + suffix)
+    if half and calibration is not None:
+        raise ExportError("a model computes in float16 or in int8: leave out one of half and calibration")
     graph = ExportGraph(model, postprocess, half)
     images = example(model, batch, size)
     with torch.no_grad(), quiet():
         graph(images)
-    meta = describe(model, graph, images, dynamic) | {"format": format}
+    meta = describe(model, graph, images, dynamic) | {"format": format, "int8": calibration is not None}
+    like_images = None if calibration is None else [_as_input(image, batch, size, meta) for image in calibration]
+    job = Job(graph, images, meta, dynamic, like_images)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
             file = Path(folder) / target.name
-            write(graph, images, file, meta, dynamic)
+            write(job, file)
             if format != "tensorrt" or torch.cuda.is_available():
                 tests = [images]
                 if dynamic:
                     step = max(32, meta["pad_size_divisor"])
                     tests.append(example(model, batch, (size[0] + 2 * step, size[1] + step)))
-                _check(file, graph, tests, half)
+                _check(file, graph, tests, meta)
             # the file that is opened comes last: where it is, what belongs to it is
             for part in sorted(Path(folder).iterdir(), key=lambda p: p == file):
                 part.replace(target.with_name(part.name))
@@ -135,7 +153,16 @@ def _plain(values: Tensor) -> list[float]:
     return [round(float(value), 6) for value in values.flatten()]
 
 
-def _check(file: Path, graph: ExportGraph, tests: Sequence[Tensor], half: bool) -> None:
+def _as_input(image: np.ndarray, batch: int, size: Sequence[int], meta: dict[str, Any]) -> np.ndarray:
+    """A picture of any size as the network takes it."""
+    channels = meta["input_shape"][1]
+    resized = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA).reshape(*size, -1)
+    if resized.shape[2] != channels:
+        resized = cv2.cvtColor(resized, cv2.COLOR_BGR2GRAY)[..., None] if channels == 1 else resized[..., :channels]
+    return np.repeat(prepare(resized, meta), batch, 0)
+
+
+def _check(file: Path, graph: ExportGraph, tests: Sequence[Tensor], meta: dict[str, Any]) -> None:
     """Compare a file with its model; a dynamic one at two sizes, since an exporter may have fixed one on the way."""
     exported = load_exported(file)
     for images in tests:
@@ -147,6 +174,11 @@ def _check(file: Path, graph: ExportGraph, tests: Sequence[Tensor], half: bool) 
         except Exception as error:  # each runtime has errors of its own
             advice = "; a larger --size leaves no map with a single row, which exporters take for fixed"
             raise ExportError(f"{file.name} does not run at {size}: {first_line(error)}{advice}") from error
-        wrong = differences(want, found, HALF_TOLERANCE if half else TOLERANCE, share=0.05 if half else 0.02)
+        if meta["int8"]:
+            bad = [name for name, x in found.items() if not np.isfinite(x).all()]
+            wrong = [f"{name} is not finite" for name in bad]
+        else:
+            half = meta["half"]
+            wrong = differences(want, found, HALF_TOLERANCE if half else TOLERANCE, share=0.05 if half else 0.02)
         if wrong:
             raise ExportError(f"{file.name} computes something else than the model at {size}: {'; '.join(wrong)}")

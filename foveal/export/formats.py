@@ -7,32 +7,49 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from foveal.errors import ExportError
 from foveal.export.graph import ExportGraph
+from foveal.export.quantize import quantized
 
 OPSET = 18  # from 20 on, GridSample has other names for its modes, which TensorRT reads as another one
 KEY = "foveal"  # of the metadata, a JSON text
 
-Meta = dict[str, Any]
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be written.
+
+    Args:
+        graph: The model.
+        images: An example, [N, C, H, W].
+        meta: What a reader needs to know, plain values.
+        dynamic: Height and width may be others than the example's.
+        calibration: Images [N, C, H, W] as the network takes them, from which int8's ranges are read. None: no int8.
+    """
+
+    graph: ExportGraph
+    images: Tensor
+    meta: dict[str, Any]
+    dynamic: bool = False
+    calibration: Sequence[np.ndarray] | None = None
 
 
-def write_onnx(graph: ExportGraph, images: Tensor, path: Path, meta: Meta, dynamic: bool) -> None:
+def write_onnx(job: Job, path: Path) -> None:
     """Write ONNX of standard operators, with the metadata under the key ``foveal``.
 
     Args:
-        graph: What to write.
-        images: An example, [N, C, H, W].
+        job: What to write.
         path: ``*.onnx``.
-        meta: Plain values.
-        dynamic: Height and width may be others than the example's; the batch, too, for all but detectors.
 
     Raises:
         ExportError: If a package is missing, or an operation has no counterpart; names the layer.
@@ -41,7 +58,8 @@ def write_onnx(graph: ExportGraph, images: Tensor, path: Path, meta: Meta, dynam
     import onnx
     from onnxscript import optimizer
 
-    program = export_program(graph, images, dynamic)
+    graph = job.graph
+    program = export_program(graph, job.images, job.dynamic)
     names: dict[str, Any] = {"input_names": ["images"], "output_names": list(graph.names)}
     with quiet(), explained("ONNX", graph):
         for optimize in (True, False):
@@ -55,42 +73,56 @@ def write_onnx(graph: ExportGraph, images: Tensor, path: Path, meta: Meta, dynam
             # onnxscript 0.7's rules lose a constant where a tensor is clamped at two places
             if all_known(proto.graph):
                 break
-    onnx.helper.set_model_props(proto, {KEY: json.dumps(meta)})
+    if job.calibration is not None:
+        proto = quantized(proto, job.calibration, symmetric=job.meta["format"] == "tensorrt")
+    onnx.helper.set_model_props(proto, {KEY: json.dumps(job.meta)})
     path.write_bytes(proto.SerializeToString())
 
 
-def write_torch_export(graph: ExportGraph, images: Tensor, path: Path, meta: Meta, dynamic: bool) -> None:
+def write_torch_export(job: Job, path: Path) -> None:
     """Write a program of ``torch.export``; arguments as for `write_onnx`, ``path`` is ``*.pt2``."""
-    program = export_program(graph, images, dynamic)
-    torch.export.save(program, str(path), extra_files={KEY: json.dumps(meta)})
+    refuse_int8("torch_export", job)
+    program = export_program(job.graph, job.images, job.dynamic)
+    torch.export.save(program, str(path), extra_files={KEY: json.dumps(job.meta)})
 
 
-def write_torchscript(graph: ExportGraph, images: Tensor, path: Path, meta: Meta, dynamic: bool) -> None:
+def write_torchscript(job: Job, path: Path) -> None:
     """Write a traced module; arguments as for `write_onnx`, ``path`` is ``*.torchscript``.
 
     Raises:
         ExportError: If it is to be dynamic: a trace holds the sizes of its example.
     """
-    if dynamic:
+    refuse_int8("torchscript", job)
+    if job.dynamic:
         raise ExportError("torchscript is traced, and a trace holds the example's size: leave out --dynamic")
-    with quiet(), torch.no_grad(), explained("TorchScript", graph):
-        traced: Any = torch.jit.trace(graph, (images,), check_trace=False)
-        torch.jit.save(traced, str(path), _extra_files={KEY: json.dumps(meta)})
+    with quiet(), torch.no_grad(), explained("TorchScript", job.graph):
+        traced: Any = torch.jit.trace(job.graph, (job.images,), check_trace=False)
+        torch.jit.save(traced, str(path), _extra_files={KEY: json.dumps(job.meta)})
 
 
-def write_openvino(graph: ExportGraph, images: Tensor, path: Path, meta: Meta, dynamic: bool) -> None:
+def write_openvino(job: Job, path: Path) -> None:
     """Write OpenVINO's ``*.xml``, and its ``*.bin`` beside it, by way of ONNX; arguments as for `write_onnx`."""
     need("openvino")
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:
-        write_onnx(graph, images, Path(folder) / "model.onnx", meta, dynamic)
+        write_onnx(job, Path(folder) / "model.onnx")
         try:
             model = openvino.convert_model(f"{folder}/model.onnx")
         except Exception as error:  # openvino raises types of its own and plain ones
             raise ExportError(f"OpenVINO cannot read the network: {first_line(error)}") from error
-        model.set_rt_info(json.dumps(meta), KEY)
+        model.set_rt_info(json.dumps(job.meta), KEY)
         openvino.save_model(model, str(path), compress_to_fp16=False)
+
+
+def refuse_int8(format: str, job: Job) -> None:
+    """Refuse quantisation where the format has none.
+
+    Raises:
+        ExportError: If the job asks for it.
+    """
+    if job.calibration is not None:
+        raise ExportError(f"int8 is for onnx, openvino and tensorrt, not for {format}")
 
 
 def all_known(graph: Any) -> bool:

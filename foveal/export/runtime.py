@@ -40,18 +40,24 @@ class ExportedModel:
         return dict(zip(self.meta["outputs"], found, strict=True))
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
-        """Return an image as the network takes it.
+        """Return an image as the network takes it, see `prepare`."""
+        return prepare(image, self.meta)
 
-        Args:
-            image: uint8 [H, W, C], in OpenCV's order, BGR, already of a size that the network takes.
 
-        Returns:
-            float32 [1, C, H, W].
-        """
-        if self.meta["bgr_to_rgb"]:
-            image = image[..., ::-1]
-        mean, std = (np.asarray(self.meta[key], np.float32) for key in ("mean", "std"))
-        return ((image.astype(np.float32) - mean) / std).transpose(2, 0, 1)[None]
+def prepare(image: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
+    """Return an image as a network takes it.
+
+    Args:
+        image: uint8 [H, W, C], in OpenCV's order, BGR, already of a size that the network takes.
+        meta: Of the exported file.
+
+    Returns:
+        float32 [1, C, H, W].
+    """
+    if meta["bgr_to_rgb"]:
+        image = image[..., ::-1]
+    mean, std = (np.asarray(meta[key], np.float32) for key in ("mean", "std"))
+    return ((image.astype(np.float32) - mean) / std).transpose(2, 0, 1)[None]
 
 
 def load_exported(path: str | Path, threads: int | None = None) -> ExportedModel:

@@ -11,28 +11,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from foveal.errors import ExportError
-from foveal.export.formats import write_onnx
-from foveal.export.graph import ExportGraph
+from foveal.export.formats import Job, write_onnx
 from foveal.export.tensorrt_operators import problems
 
 # The second builds for RTX cards, on machines without one, too; it lacks NonMaxSuppression, RoiAlign and DeformConv.
 PACKAGES = ("tensorrt", "tensorrt_rtx")
 
 
-def write_engine(graph: ExportGraph, images: Tensor, path: Path, meta: dict[str, Any], dynamic: bool) -> None:
+def write_engine(job: Job, path: Path) -> None:
     """Build an engine by way of ONNX, and write what a reader needs to know into ``<path>.json``.
 
-    The precision is the graph's: float16 where it was made ``half``, int8 where it has quantised nodes.
+    The precision is the graph's: float16 where it was made ``half``, int8 where it has quantised nodes. A dynamic one
+    takes heights and widths from half to twice the example's.
 
     Args:
-        graph: What to write.
-        images: An example, [N, C, H, W].
+        job: What to write.
         path: ``*.engine``.
-        meta: Plain values.
-        dynamic: Height and width may be from half to twice the example's.
 
     Raises:
         ExportError: If TensorRT is missing, or an operation has no counterpart.
@@ -40,9 +36,9 @@ def write_engine(graph: ExportGraph, images: Tensor, path: Path, meta: dict[str,
     tensorrt_package()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
-        write_onnx(graph, images, file, meta, dynamic)
+        write_onnx(job, file)
         path.write_bytes(build_engine(file))
-    Path(f"{path}.json").write_text(json.dumps(meta))
+    Path(f"{path}.json").write_text(json.dumps(job.meta))
 
 
 def build_engine(onnx_file: Path) -> bytes:

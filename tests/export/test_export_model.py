@@ -1,7 +1,9 @@
 """Exported files compute what the models compute, say what they are, and are not there when something is wrong."""
 
 import json
+from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -17,6 +19,7 @@ from foveal.models.classifier import ImageClassifier
 from foveal.registry import MODELS
 from tests.models.small_detectors import small_detector
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 STANDARD = {"", "ai.onnx"}
 
 
@@ -144,11 +147,11 @@ def test_a_classifier_gives_probabilities(tmp_path):
 
 
 def test_a_file_that_computes_something_else_is_not_left_behind(tmp_path, monkeypatch):
-    def spoiled(graph, images, path, meta, dynamic):
-        weight = next(iter(graph.parameters()))
+    def spoiled(job, path):
+        weight = next(iter(job.graph.parameters()))
         with torch.no_grad():
             weight.add_(1)
-            formats.write_torchscript(graph, images, path, meta, dynamic)
+            formats.write_torchscript(job, path)
             weight.sub_(1)
 
     monkeypatch.setitem(FORMATS, "torchscript", (".torchscript", spoiled))
@@ -157,7 +160,7 @@ def test_a_file_that_computes_something_else_is_not_left_behind(tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def unreadable(graph, images, path, meta, dynamic):
+def unreadable(job, path):
     path.write_bytes(b"half a file")
     raise OSError(28, "No space left on device")
 
@@ -235,3 +238,36 @@ def test_differences_see_what_differs():
     assert differences({"x": np.ones(4)}, {"x": np.full(4, np.nan)}) != []
     assert differences({"x": np.ones(4)}, {"x": np.ones(3)}) == ["x has shape [3], not [4]"]
     assert differences({"x": np.ones(4, int)}, {"x": np.array([1, 1, 1, 0])}) == ["25.00% of x differ"]
+
+
+def photographs(count=6):
+    files = sorted((ROOT / "demo/images").glob("*.jpg"))[:count]
+    return [cv2.imread(str(file)) for file in files]
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_int8_is_near_on_photographs(format, tmp_path):
+    torch.manual_seed(0)
+    model = MODELS.build({"type": "Restorer", "generator": {"type": "EDSR", "scale": 2, "n_resblocks": 2}})
+    path = export_model(model, tmp_path / "edsr", format, size=(48, 64), calibration=photographs())
+    exported = load_exported(path)
+    assert exported.meta["int8"] is True
+    image = exported.prepare(cv2.resize(photographs(7)[6], (64, 48)))
+    want = as_arrays(ExportGraph(model), torch.from_numpy(image))["restored"]
+    error = np.abs(exported(image)["restored"] - want)
+    assert 0 < error.mean() < 0.05 * want.std()
+    if format == "onnx":
+        kinds = [node.op_type for node in onnx.load(str(path)).graph.node]
+        # the first and the last stay as they are
+        assert kinds.count("QuantizeLinear") >= kinds.count("Conv") - 2 > 4
+
+
+def test_int8_is_refused_where_it_cannot_be(tmp_path):
+    model = foveal.create_restorer("espcn_x2")
+    with pytest.raises(ExportError, match="int8 is for onnx, openvino and tensorrt, not for torchscript"):
+        export_model(model, tmp_path / "x", "torchscript", size=(24, 32), calibration=photographs(1))
+    with pytest.raises(ExportError, match="float16 or in int8"):
+        export_model(model, tmp_path / "x", size=(24, 32), half=True, calibration=photographs(1))
+    with pytest.raises(ExportError, match="images to calibrate with, got none"):
+        export_model(model, tmp_path / "x", size=(24, 32), calibration=[])
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """What TensorRT refuses is said before it is asked; what it takes, it builds."""
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -85,6 +86,13 @@ def test_an_engine_is_built_without_a_gpu(half, dynamic, rtx, tmp_path):
     if not torch.cuda.is_available():
         with pytest.raises(ExportError, match="runs on an NVIDIA GPU, and torch finds none"):
             load_exported(path)
+
+
+def test_an_int8_engine_is_built_without_a_gpu(rtx, tmp_path):
+    model = foveal.create_restorer("edsr_baseline_x2", n_resblocks=2)
+    photographs = [np.random.default_rng(i).integers(0, 256, (40, 50, 3), dtype=np.uint8) for i in range(3)]
+    path = export_model(model, tmp_path / "x", "tensorrt", size=(24, 32), calibration=photographs)
+    assert path.stat().st_size > 1000
 
 
 def test_a_detector_without_suppression_becomes_an_engine(rtx, tmp_path):
