@@ -184,6 +184,12 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--check", nargs="?", const="model_zoo.md", metavar="PAGE", help="fail if the page has others")
     table.set_defaults(run=_zoo_table)
 
+    sub = command("app", _app, "A web page: choose a model, drop a picture, see the result.")
+    sub.add_argument("models", nargs="+", metavar="MODEL[=CHECKPOINT]", help="configs or names of networks")
+    sub.add_argument("--port", type=int, default=7860, help="default: 7860")
+    sub.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: 127.0.0.1)")
+    sub.add_argument("--device", help="default: cuda where there is one, else cpu")
+
     command("doctor", _doctor, "Show versions, devices and what works here.")
     return parser
 
@@ -410,6 +416,16 @@ def _zoo_table(a: argparse.Namespace) -> None:
         print(zoo_tables())
     elif not update_page(Path(page), write=a.write is not None) and not a.write:
         raise FovealError(f"{page} is not current: run `foveal zoo table --write {page}`")
+
+
+def _app(a: argparse.Namespace) -> None:
+    from foveal.app import Models, build_app
+
+    page = build_app(Models(a.models, a.device))
+    try:
+        page.launch(server_name=a.host, server_port=a.port, share=False)
+    except OSError as error:
+        raise FovealError(f"the page cannot be served at {a.host}:{a.port}: {error}") from error
 
 
 def _doctor(a: argparse.Namespace) -> None:

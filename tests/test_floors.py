@@ -14,7 +14,7 @@ FLOORS = [
     {"config", "models", "engine", "zoo"},
     {"visualization", "export", "video"},
     {"api", "doctor", "restoration"},
-    {"inference"},
+    {"inference", "app"},
     {"cli"},
     {"tools"},
 ]
