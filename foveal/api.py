@@ -85,8 +85,6 @@ def _named(name: str, checkpoint: str | Path | Literal[True] | None) -> nn.Modul
     """A network by its name, with a pipeline to predict."""
     steps: list[dict[str, Any]] = [{"type": "LoadImageFromFile"}, {"type": "PackInputs"}]
     if name in list_restorers():
-        if checkpoint is True:
-            raise ConfigError(f"the zoo has no weights of {name}: give a file")
         model: Any = create_restorer(name, checkpoint)
         model.dataset_meta = {}
     else:

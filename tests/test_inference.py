@@ -154,7 +154,7 @@ def test_bad_words_are_one_sentence(folder, tmp_path, capsys):
     torch.save({"state_dict": foveal.create_restorer("espcn_x2").state_dict()}, checkpoint)
     for words, sentence in (
         (["espcn_x2", str(checkpoint), str(folder / "broken.png")], "broken.png"),
-        (["espcn_x2", "zoo", str(folder / "a.png")], "the zoo has no weights of espcn_x2: give a file"),
+        (["espcn_x2", "zoo", str(folder / "a.png")], "the zoo has no restoration weights for espcn_x2"),
         (["espcn_x2", str(checkpoint), str(folder / "a.png"), "--save", "pdf"], "a form of results is one of"),
     ):
         with pytest.raises(SystemExit) as exit_:

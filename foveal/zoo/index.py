@@ -21,7 +21,7 @@ from foveal.registry import nearest
 
 FOLDER = Path(__file__).parent / "index"
 
-TASKS = ("classification", "backbone", "detection", "segmentation", "panoptic")
+TASKS = ("classification", "backbone", "detection", "segmentation", "panoptic", "restoration")
 
 # pages for a browser: a program gets the page, not the file
 _BROWSER_HOSTS = ("drive.google.com", "1drv.ms")
@@ -49,11 +49,12 @@ class Weight:
 
     Args:
         name: Of the file, unique in the index: ``convnext_tiny_1k_224_ema``.
-        arch: The name in `foveal.list_backbones` of the network that it is for.
+        arch: The name in `foveal.list_backbones` or `foveal.list_restorers` of the network that it is for.
         url: As published; None: not published for this file alone.
         source: Where the facts are: a file of the repository.
         task: ``classification``; ``backbone``: a trunk without its classification layer, or with one of unknown size;
-            ``detection``, ``segmentation``, ``panoptic``: a whole model, of which `create_backbone` takes the backbone.
+            ``detection``, ``segmentation``, ``panoptic``: a whole model, of which `create_backbone` takes the backbone;
+            ``restoration``: a network of `create_restorer`.
         data: What it was trained on, in that order.
         params: ``printed`` as published, and ``counted`` of the network that ``arch`` and ``arguments`` build: the
             classification network, else the backbone.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from foveal.engine.checkpoint import extract_state_dict, load_checkpoint, load_state_dict
 from foveal.errors import ConfigError
 from foveal.models.restorer import Restorer
 from foveal.registry import MODELS, accepted_arguments, lookup, nearest
+from foveal.zoo.fetch import fetch_weight
+from foveal.zoo.index import default_weight
 
 # Arguments of `Restorer`; luminance is one channel, which has no order to turn round.
 _LUMINANCE = {"data_preprocessor": {"type": "DataPreprocessor", "mean": [0.0], "std": [255.0]}}
@@ -105,14 +107,15 @@ def list_restorers(pattern: str = "*") -> list[str]:
     return [name for name in RESTORERS if fnmatchcase(name, pattern)]
 
 
-def create_restorer(name: str, checkpoint: str | Path | None = None, **kwargs: Any) -> Restorer:
+def create_restorer(name: str, checkpoint: str | Path | Literal[True] | None = None, **kwargs: Any) -> Restorer:
     """Build a restoration network: images [N, C, H, W] in [0, 1] to [N, C, H * s, W * s].
 
     C is 3, RGB, but 1, luminance or gray, for ESPCN and the networks for gray images.
 
     Args:
         name: One of `list_restorers`.
-        checkpoint: File or URL, in the official release's own format or in ours. None: initialised at random.
+        checkpoint: File or URL, in the official release's own format or in ours. True: the first of the zoo's
+            files for this name that can be downloaded. None: initialised at random.
         **kwargs: Arguments of the network's class, such as ``embed_dim``, and of `Restorer`, such as ``pixel_loss``.
 
     Returns:
@@ -130,6 +133,8 @@ def create_restorer(name: str, checkpoint: str | Path | None = None, **kwargs: A
     own = (accepted_arguments(Restorer) or set()) | (set(kwargs) - network)
     node["generator"].update({key: value for key, value in kwargs.items() if key not in own})
     model = MODELS.build({"type": Restorer, **node, **{key: value for key, value in kwargs.items() if key in own}})
+    if checkpoint is True:
+        checkpoint = fetch_weight(default_weight(name, ("restoration",)))
     if checkpoint is not None:
         load_state_dict(model, extract_state_dict(load_checkpoint(checkpoint)), checkpoint)
     return model

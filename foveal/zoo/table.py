@@ -67,9 +67,10 @@ def _introduction() -> Iterator[str]:
     yield "\n## Released weights\n"
     families = len({weight.family for weight in weights})
     yield (
-        f"{len(weights)} files of {families} families, for networks of `foveal.list_backbones()`, as their authors\n"
-        "(of ResNet and MobileNetV2: torchvision) have released them. `foveal zoo list` and `foveal zoo info NAME`\n"
-        "show the same. [docs/backbones.md](docs/backbones.md) describes the families.\n\n"
+        f"{len(weights)} files of {families} families, for networks of `foveal.list_backbones()` and\n"
+        "`foveal.list_restorers()`, as their authors (of ResNet and MobileNetV2: torchvision) have released them.\n"
+        "`foveal zoo list` and `foveal zoo info NAME` show the same. [docs/backbones.md](docs/backbones.md) and\n"
+        "[docs/restoration.md](docs/restoration.md) describe the families.\n\n"
         "*Printed* is what the source prints, to its digits. *Counted* is what our network has: parameters, and\n"
         "multiply-accumulates for one image of the size given (`foveal.zoo.flops.count_macs`), which the papers call\n"
         "FLOPs. Scores are the published ones: none has been measured here yet."
@@ -82,15 +83,17 @@ def _family_tables(family: str, weights: list[Weight]) -> Iterator[str]:
     source = f"[{first.repository.partition('//')[2]}]({first.repository})"
     yield f"\n### {family}\n\nSource: {source}{at}. Licence: {first.licence}.\n"
     classifiers = [w for w in weights if w.task == "classification"]
-    yield "| File | Network | Data | Size | Params printed | counted | FLOPs printed | counted | Top-1 |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    if classifiers:
+        yield "| File | Network | Data | Size | Params printed | counted | FLOPs printed | counted | Top-1 |"
+        yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for w in classifiers:
         cells = [_link(w), _network(w), w.data, w.size, w.params.get("printed"), _counted(w.params, 1e6, "M")]
         cells += [w.flops.get("printed"), _counted(w.flops, 1e9, "G"), w.metrics.get("top-1")]
         yield _row(cells)
     others = [w for w in weights if w.task != "classification"]
     if others:
-        yield "\n| File | Network | For | Method | Data | Backbone's params counted | Scores |"
+        whose = "Params" if all(w.task == "restoration" for w in others) else "Backbone's params"
+        yield f"\n| File | Network | For | Method | Data | {whose} counted | Scores |"
         yield "| --- | --- | --- | --- | --- | --- | --- |"
         for w in others:
             yield _row([_link(w), _network(w), w.task, w.method, w.data, _counted(w.params, 1e6, "M"), _scores(w)])

@@ -1,5 +1,6 @@
 """The index of released weights: read, held to our networks, and used by create_*."""
 
+import hashlib
 import re
 import threading
 from functools import partial
@@ -13,7 +14,17 @@ import yaml
 from foveal.cli import main
 from foveal.models.classifier import ImageClassifier
 from foveal.registry import MODELS
-from foveal.zoo import create_backbone, create_classifier, find_weights, get_weight, index, list_backbones, list_weights
+from foveal.zoo import (
+    create_backbone,
+    create_classifier,
+    create_restorer,
+    find_weights,
+    get_weight,
+    index,
+    list_backbones,
+    list_restorers,
+    list_weights,
+)
 from foveal.zoo.create import classifier_nodes, find_variant
 from foveal.zoo.table import BEGIN, END, update_page
 
@@ -29,6 +40,19 @@ WITHOUT_RELEASE = {
     "hornet_base_gf_img384",
 }
 
+# of the first kinds no file was released; the others' are behind pages that name no single file
+RESTORERS_WITHOUT_ENTRY = {
+    *(f"tcsr_{size}_x{scale}" for size in "bl" for scale in (2, 3, 4)),
+    *(f"espcn_x{scale}" for scale in (2, 3, 4, 8)),
+    "serpent_b",
+    "serpent_l",
+    "event_demosaic",
+    "swinir_real_sr_x2",
+    "medfe",
+    *(f"nafnet_{data}_width{width}" for data in ("sidd", "gopro") for width in (32, 64)),
+    "nafnet_reds_width64",
+}
+
 # printed figures that no reading of the network gives
 MISPRINTED = {
     "dinat_large_in22k_in1k_384_11x11": "200M is that of the 7x7 kernels; the larger biases make it 201.1M",
@@ -37,6 +61,9 @@ MISPRINTED = {
 
 def built(weight, **arguments):
     arguments = {**weight.arguments, **arguments}
+    if weight.task == "restoration":
+        with torch.device("meta"):
+            return create_restorer(weight.arch, **arguments)
     variant = find_variant(weight.arch)
     with torch.device("meta"):
         if weight.task == "classification":
@@ -80,11 +107,12 @@ def test_printed_parameters_are_the_counted_ones_rounded_or_cut():
 
 def test_every_released_network_has_an_entry():
     assert {name for name in list_backbones() if not find_weights(name)} == WITHOUT_RELEASE
-    assert {weight.arch for weight in list_weights()} <= set(list_backbones())
+    assert {name for name in list_restorers() if not find_weights(name)} == RESTORERS_WITHOUT_ENTRY
+    assert {weight.arch for weight in list_weights()} <= {*list_backbones(), *list_restorers()}
 
 
 def test_torchvisions_hashes_are_in_its_file_names():
-    weights = [weight for weight in list_weights() if weight.sha256]
+    weights = [weight for weight in list_weights() if weight.sha256 and "pytorch.org" in weight.url]
     assert weights and all(f"-{weight.sha256}.pth" in weight.url for weight in weights)
 
 
@@ -237,3 +265,17 @@ def test_a_name_is_given_once(own_index):
     (index.FOLDER / "other.yaml").write_text((index.FOLDER / "family.yaml").read_text())
     with pytest.raises(ValueError, match=r"other\.yaml, a: family\.yaml has this name too"):
         get_weight("a")
+
+
+def test_true_takes_the_zoos_file_of_a_restorer(own_index, tmp_path):
+    model = create_restorer("espcn_x2")
+    torch.save({"params": model.generator.state_dict()}, tmp_path / "espcn.pth")
+    own_index(arch="espcn_x2", task="restoration", url=f"file://{tmp_path}/espcn.pth", flops="absent", size="absent")
+    found = create_restorer("espcn_x2", True).state_dict()
+    assert all(torch.equal(value, found[key]) for key, value in model.state_dict().items())
+
+
+def test_cfsrs_files_are_those_of_the_index(shared):
+    for scale in (2, 4):
+        path = shared / "weights" / f"CFSR_x{scale}.pth"
+        assert get_weight(f"CFSR_x{scale}").sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
