@@ -81,3 +81,20 @@ def test_two_sizes(name, tmp_path):
             want = {name: x.numpy() for name, x in graph.named(images).items()}
         assert differences(want, load_exported(path)(images.numpy())) == []
         assert list(problems(proto)) == []
+
+
+# what TensorRT for RTX lacks, suppression and RoIAlign, is left to the program around an engine
+SUPPRESSING = ("retinanet", "fcos", "rtmdet")
+TWO_STAGES = ("faster_rcnn", "mask_rcnn")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [*CLASSIFIERS, *RESTORERS, *(d for d in DETECTORS if not d.startswith(TWO_STAGES)), *SEGMENTORS]
+)
+def test_an_engine_for_rtx_is_built(name, tmp_path):
+    pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx, which builds engines without a GPU")
+    model, sizes = model_of(name)
+    raw = name.startswith(SUPPRESSING)
+    path = export_model(model, tmp_path / "model", "tensorrt", size=sizes[0], postprocess=not raw)
+    assert path.stat().st_size > 10_000
