@@ -156,6 +156,16 @@ def _parser() -> argparse.ArgumentParser:
     browse.add_argument("--out", default="browse", help="folder for the pictures (default: browse)")
     browse.add_argument("--count", type=int, default=16, help="how many samples")
 
+    sub = commands.add_parser("runs", help="List or compare runs.")
+    inner = sub.add_subparsers(dest="action", required=True, metavar="ACTION")
+    all_runs = inner.add_parser("list", help="a line for each run below a folder", parents=[common])
+    all_runs.add_argument("folder", nargs="?", default="work_dirs", help="default: work_dirs")
+    all_runs.set_defaults(run=_runs_list)
+    against = inner.add_parser("compare", help="what differs between runs, and their best scores", parents=[common])
+    against.add_argument("folders", nargs="+", help="of runs, or above several")
+    against.add_argument("--plot", metavar="PNG", help="draw their curves over each other")
+    against.set_defaults(run=_runs_compare)
+
     sub = commands.add_parser("zoo", help="Look up the weights that were released.")
     inner = sub.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = inner.add_parser("list", help="a line for each file", parents=[common])
@@ -416,6 +426,22 @@ def _zoo_table(a: argparse.Namespace) -> None:
         print(zoo_tables())
     elif not update_page(Path(page), write=a.write is not None) and not a.write:
         raise FovealError(f"{page} is not current: run `foveal zoo table --write {page}`")
+
+
+def _runs_list(a: argparse.Namespace) -> None:
+    from foveal.engine.runs import find_runs, list_lines
+
+    print("\n".join(list_lines(find_runs(a.folder))))
+
+
+def _runs_compare(a: argparse.Namespace) -> None:
+    from foveal.engine.runs import compare_lines, find_runs
+    from foveal.visualization.curves import plot_runs
+
+    runs = [run for folder in a.folders for run in find_runs(folder)]
+    print("\n".join(compare_lines(runs)))
+    if a.plot:
+        print(f"curves in {plot_runs({run.name: run.scalars for run in runs}, a.plot)}")
 
 
 def _app(a: argparse.Namespace) -> None:

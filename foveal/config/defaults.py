@@ -10,6 +10,7 @@ _HOOKS: dict[str, dict[str, Any]] = {
     "class_check": {"type": "NumClassCheckHook"},
     "loss_check": {"type": "CheckInvalidLossHook"},
     "progress": {"type": "ProgressHook"},
+    "record": {"type": "RunRecordHook"},
     "scores": {"type": "ImageScoresHook"},
 }
 _SCALARS = [{"type": "LocalVisBackend"}, {"type": "CSVVisBackend"}]

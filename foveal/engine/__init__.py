@@ -13,6 +13,7 @@ from foveal.engine.prediction_writer import PredictionWriterHook
 from foveal.engine.progress_hook import ProgressHook
 from foveal.engine.progressive_patch_hook import ProgressivePatchHook
 from foveal.engine.quadratic_warmup import QuadraticWarmupLR
+from foveal.engine.run_record_hook import RunRecordHook
 from foveal.engine.runner import Runner
 from foveal.engine.sync_norm_hook import SyncNormHook
 
@@ -31,6 +32,7 @@ __all__ = [
     "ProgressHook",
     "ProgressivePatchHook",
     "QuadraticWarmupLR",
+    "RunRecordHook",
     "Runner",
     "SyncNormHook",
     "YOLOXModeSwitchHook",

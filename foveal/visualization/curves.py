@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,24 +51,52 @@ def plot_curves(scalars_json: str | Path, out_png: str | Path, title: str | None
     Raises:
         DataError: If the file is missing, a line but the last is not JSON, or nothing can be drawn.
     """
-    # Figure with the Agg canvas, not pyplot: no display is looked for and the user's backend stays as it is
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     series, metric_axis = _read(Path(scalars_json))
     panels = _panels(series, metric_axis)
     if not panels:
         raise DataError(f"{scalars_json} holds no loss, learning rate or metric to draw")
+    return _figure(panels, Path(out_png), title)
+
+
+def plot_runs(scalars: Mapping[str, str | Path], out_png: str | Path) -> Path:
+    """Draw several runs' losses, learning rates and metrics over each other, a panel a quantity.
+
+    Args:
+        scalars: Names of runs to their ``scalars.json``.
+        out_png: The picture to write; its folder is made.
+
+    Returns:
+        ``out_png``.
+
+    Raises:
+        DataError: If a file cannot be read, or there is nothing to draw.
+    """
+    curves = {run: _read(Path(path))[0] for run, path in scalars.items()}
+    # of the losses only their sum: the parts of different heads have nothing in common
+    names = dict.fromkeys(n for found in curves.values() for n in found if "loss" not in n or n == "loss")
+    panels = []
+    for name in names:
+        lines = {run: found[name] for run, found in curves.items() if name in found}
+        if any(value != -1 for line in lines.values() for value in line.values):
+            panels.append((name, "step", lines))
+    if not panels:
+        raise DataError(f"{', '.join(map(str, scalars.values()))} hold nothing to draw")
+    return _figure(panels, Path(out_png), None)
+
+
+def _figure(panels: list[tuple[str, str, dict[str, _Series]]], out: Path, title: str | None) -> Path:
+    # Figure with the Agg canvas, not pyplot: no display is looked for and the user's backend stays as it is
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(5.2 * columns, 3.8 * rows), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     for index, (heading, unit, curves) in enumerate(panels):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        _draw(axes, heading, unit, curves)
+        _draw(figure.add_subplot(rows, columns, index + 1), heading, unit, curves)
     if title is not None:
         figure.suptitle(title)
-    out = Path(out_png)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out)
     return out

@@ -81,39 +81,47 @@ def neighborhood_attention_reference(
         attn_mask=bias.reshape(1, own, queries, keys),
         scale=scale,
     )
-    out = out.reshape(batch, rows.groups, cols.groups, rows.tiles, cols.tiles, heads, rows.queries, cols.queries, dim)
-    out = out.permute(0, 3, 6, 1, 4, 7, 2, 5, 8).reshape(batch, rows.length, cols.length, heads, dim)
+    out = out.reshape(-1, heads, queries, dim).transpose(1, 2)
+    out = out.reshape(batch, rows.groups, cols.groups, rows.tiles, cols.tiles, rows.queries, cols.queries, heads * dim)
+    out = out.permute(0, 3, 5, 1, 4, 6, 2, 7).reshape(batch, rows.length, cols.length, heads, dim)
     return out[:, :height, :width]
 
 
+# No tensor below has more than eight dimensions, which is what runtimes such as TensorRT have.
+
+
 def _tile_queries(x: Tensor, rows: Axis, cols: Axis) -> Tensor:
-    """[N, H, W, heads, dim] to [N, groups (2), tiles (2), heads, queries (2), dim], with zeros past the end."""
+    """[N, H, W, heads, dim] to [N * groups * tiles, heads, queries, dim], with zeros past the end."""
     batch, height, width, heads, dim = x.shape
     if (rows.length, cols.length) != (height, width):
         x = F.pad(x, (0, 0, 0, 0, 0, cols.length - width, 0, rows.length - height))
-    x = x.reshape(batch, rows.tiles, rows.queries, rows.groups, cols.tiles, cols.queries, cols.groups, heads, dim)
-    return x.permute(0, 3, 6, 1, 4, 7, 2, 5, 8)
+    x = x.reshape(batch, rows.tiles, rows.queries, rows.groups, cols.tiles, cols.queries, cols.groups, heads * dim)
+    x = x.permute(0, 3, 6, 1, 4, 2, 5, 7)
+    return x.reshape(-1, rows.queries * cols.queries, heads, dim).transpose(1, 2)
 
 
 def _tile_keys(x: Tensor, rows: Axis, cols: Axis) -> Tensor:
-    """[N, H, W, heads, dim] to [N, groups (2), tiles (2), heads, keys (2), dim]."""
+    """[N, H, W, heads, dim] to [N * groups * tiles, heads, keys, dim]."""
     batch, _, _, heads, dim = x.shape
     x = x.index_select(1, rows.positions).index_select(2, cols.positions)
-    x = x.reshape(batch, rows.groups, rows.tiles, rows.keys, cols.groups, cols.tiles, cols.keys, heads, dim)
-    return x.permute(0, 1, 4, 2, 5, 7, 3, 6, 8)
+    x = x.reshape(batch, rows.groups, rows.tiles, rows.keys, cols.groups, cols.tiles, cols.keys, heads * dim)
+    return x.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(-1, rows.keys * cols.keys, heads, dim).transpose(1, 2)
 
 
 def _tile_bias(rpb: Tensor | None, kernel_size: Pair, rows: Axis, cols: Axis, like: Tensor) -> Tensor:
-    """The bias of every query and key of a tile, [groups or 1, tiles (2), heads, queries (2), keys (2)]."""
+    """The bias of every query and key of a tile, [groups or 1, tiles * heads * queries * keys]."""
     heads = like.shape[3]
     if rpb is None:
         rpb = like.new_zeros(heads, *(2 * size - 1 for size in kernel_size))
     table = F.pad(rpb, (0, 1, 0, 1), value=-torch.inf)
     bias = table.index_select(1, rows.bias.flatten()).index_select(2, cols.bias.flatten())
-    bias = bias.reshape(heads, *rows.bias.shape, *cols.bias.shape).permute(1, 5, 2, 6, 0, 3, 7, 4, 8)
-    if bias.shape[:2] != (1, 1):
+    across, along = (axis.bias.flatten(0, 1).shape for axis in (rows, cols))
+    bias = bias.reshape(heads, *across, *along).permute(1, 4, 0, 2, 5, 3, 6)
+    groups = rows.bias.shape[0], cols.bias.shape[0]
+    bias = bias.reshape(groups[0], rows.tiles, groups[1], cols.tiles, -1).transpose(1, 2)
+    if groups != (1, 1):
         bias = bias.expand(rows.groups, cols.groups, *bias.shape[2:])
-    return bias.flatten(0, 1)
+    return bias.flatten(2).flatten(0, 1)
 
 
 _axes: dict[Hashable, Axis] = {}
