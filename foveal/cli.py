@@ -441,7 +441,9 @@ def _runs_compare(a: argparse.Namespace) -> None:
     runs = [run for folder in a.folders for run in find_runs(folder)]
     print("\n".join(compare_lines(runs)))
     if a.plot:
-        print(f"curves in {plot_runs({run.name: run.scalars for run in runs}, a.plot)}")
+        # a run that only tested has no curves
+        curves = {run.name: run.scalars for run in runs if run.scalars.is_file()}
+        print(f"curves in {plot_runs(curves, a.plot)}")
 
 
 def _app(a: argparse.Namespace) -> None:

@@ -80,7 +80,7 @@ def plot_runs(scalars: Mapping[str, str | Path], out_png: str | Path) -> Path:
         if any(value != -1 for line in lines.values() for value in line.values):
             panels.append((name, "step", lines))
     if not panels:
-        raise DataError(f"{', '.join(map(str, scalars.values()))} hold nothing to draw")
+        raise DataError(f"the runs have no curves to draw: {', '.join(scalars) or 'none wrote scalars.json'}")
     return _figure(panels, Path(out_png), None)
 
 
