@@ -18,7 +18,7 @@ from foveal.engine.checkpoint import extract_state_dict, load_checkpoint, load_s
 from foveal.errors import ConfigError, DataError
 from foveal.registry import MODELS, TRANSFORMS
 from foveal.structures import DataSample
-from foveal.zoo.create import TIMM, create_classifier, list_backbones
+from foveal.zoo.create import create_classifier, list_backbones
 from foveal.zoo.restorers import create_restorer, list_restorers
 
 __all__ = ["init_model", "load_checkpoint", "predict"]
@@ -74,7 +74,7 @@ def init_model(
 
 def is_name(config: str) -> bool:
     """Whether a word names a network, not a config file."""
-    return config in list_restorers() or config in list_backbones() or config.startswith(TIMM)
+    return config in list_restorers() or config in list_backbones()
 
 
 def _device() -> str:

@@ -9,7 +9,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from foveal.errors import ConfigError
+from foveal.errors import ConfigError, ExportError
 from foveal.models.mask2former import Mask2Former
 from foveal.models.restorer import Restorer
 from foveal.models.two_stage import TwoStageDetector
@@ -43,11 +43,17 @@ class ExportGraph(nn.Module):
         Without ``postprocess``: ``output_0``, … in the order of ``model(images, mode='tensor')``.
 
     Raises:
+        ExportError: If it is no model of ours.
         ConfigError: If a two-stage detector is to be without post-processing: its first stage's is part of it.
     """
 
     def __init__(self, model: nn.Module, postprocess: bool = True, half: bool = False) -> None:
         super().__init__()
+        if not isinstance(model, BaseModel):
+            raise ExportError(
+                "a whole model is exported, of init_model, create_classifier or create_restorer; "
+                f"{type(model).__name__} is a part of one, or another library's"
+            )
         if isinstance(model, TwoStageDetector) and not postprocess:
             raise ConfigError(
                 f"{type(model).__name__} has two stages, and between them proposals are suppressed: it cannot be "
@@ -58,7 +64,9 @@ class ExportGraph(nn.Module):
         )
         if fuse is not None:
             fuse()
-        self.model = (model.half() if half else model).eval().requires_grad_(False)
+        if half:
+            _halve(model)
+        self.model: Any = model.eval().requires_grad_(False)
         self.postprocess = postprocess
         self.half_precision = half
         self.names: tuple[str, ...] = ()
@@ -82,9 +90,16 @@ class ExportGraph(nn.Module):
         if isinstance(model, Mask2Former):
             logits = model.panoptic_head.predict_masks(model.extract_feat(images), images.shape[-2:])
             return dict(zip(("class_logits", "mask_logits"), logits, strict=True))
-        if not isinstance(model, BaseModel):  # one of timm's
-            return {"scores": model(images).softmax(-1)}
         return _stacked(model(images, _samples(images), mode="predict"))
+
+
+def _halve(model: Any) -> None:
+    """Make a model's weights float16, but not the numbers that images are normalised with, which are no part of it."""
+    kept = {name: value.clone() for name, value in model.data_preprocessor.named_buffers()}
+    model.half()
+    model.data_preprocessor.float()
+    for name, value in kept.items():
+        model.data_preprocessor.get_buffer(name).copy_(value)
 
 
 def _samples(images: Tensor) -> list[DataSample]:

@@ -54,8 +54,8 @@ def time_backends(
             raise ExportError(f"a backend is one of {', '.join(BACKENDS)}, got {backend!r}")
     if threads is not None:
         torch.set_num_threads(threads)
-    images = example(model, batch, size)
     graph = ExportGraph(model, half=half)
+    images = example(model, batch, size)
     calls: dict[str, Callable[[], Any]] = {}
     problems: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:

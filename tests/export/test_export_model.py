@@ -117,6 +117,14 @@ def test_one_dynamic_file_serves_two_sizes(tmp_path):
         assert differences(want, exported(images.numpy()), share=0) == []
 
 
+def test_half_precision_leaves_the_normalisation_as_it_is():
+    model = small_detector("demo/detector", narrow=True)
+    mean = model.data_preprocessor.mean.clone()
+    graph = ExportGraph(model, half=True)
+    assert next(graph.parameters()).dtype == torch.float16
+    assert torch.equal(graph.model.data_preprocessor.mean, mean)
+
+
 def test_half_precision_keeps_float32_outside(tmp_path):
     model = foveal.create_restorer("espcn_x2")
     path = export_model(model, tmp_path / "half", size=(24, 32), half=True)
@@ -195,6 +203,8 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
         export_model(espcn, tmp_path / "a.xml")
     with pytest.raises(ExportError, match="a trace holds the example's size"):
         export_model(espcn, tmp_path / "a", "torchscript", size=(24, 32), dynamic=True)
+    with pytest.raises(ExportError, match="ConvNeXt is a part of one"):
+        export_model(foveal.create_backbone("convnext_atto"), tmp_path / "a")
     faster = small_detector("faster_rcnn/faster-rcnn_r50_fpn_1x_coco", narrow=True)
     with pytest.raises(ExportError, match="multiples of 32, got 100 x 128"):
         export_model(faster, tmp_path / "a", size=(100, 128))
