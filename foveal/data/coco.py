@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from typing import Any
 
 from foveal.data.base import Dataset
-from foveal.data.coco_json import CocoFile, read_coco
+from foveal.data.coco_json import CocoFile, path_inside, read_coco
 from foveal.data.palette import make_palette
 from foveal.errors import ConfigError, DataError
 from foveal.registry import DATASETS, nearest
@@ -27,6 +26,7 @@ COCO_CLASSES: tuple[str, ...] = (
 
 COCO_PALETTE = make_palette(len(COCO_CLASSES))
 
+_FAR = 1e9  # pixels: no image is so large
 _FILTERS = ("filter_empty_gt", "min_size")
 
 
@@ -82,11 +82,17 @@ class CocoDataset(Dataset):
         coco = read_coco(self.ann_file, ("id", "category_id", "bbox"))
         for number, annotation in enumerate(coco.annotations):
             self._require_four_numbers(annotation["bbox"], f"annotations[{number}]")
+            if not isinstance(annotation.get("area", 0), int | float):
+                raise DataError(f"{self.ann_file}: annotations[{number}]: area must be a number")
         return coco
 
     def image_path(self, image: dict[str, Any]) -> str:
-        """Return the path of an image of the annotation file."""
-        return os.path.join(self.data_prefix.get("img", self.data_root), image["file_name"])
+        """Return the path of an image of the annotation file.
+
+        Raises:
+            DataError: If its name leads out of the images' folder.
+        """
+        return path_inside(self.data_prefix.get("img", self.data_root), image["file_name"], self.ann_file)
 
     def filter_data(self) -> list[dict[str, Any]]:
         """Return the records that ``filter_cfg`` keeps; in test mode all.
@@ -156,6 +162,8 @@ class CocoDataset(Dataset):
             return "annotations of other classes"
         if annotation.get("ignore", False):
             return "annotations marked 'ignore'"
+        if not all(abs(value) < _FAR for value in annotation["bbox"]):  # this way round, NaN is far, too
+            return "boxes that are not finite"
         x, y, w, h = annotation["bbox"]
         if not (annotation.get("area", w * h) > 0 and w >= 1 and h >= 1):  # this way round, NaN is dropped too
             return "boxes below one pixel"

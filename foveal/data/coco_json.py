@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -30,6 +31,10 @@ def read_json(path: str) -> Any:
         raise DataError(f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not JSON: byte {error.start} is not UTF-8 text") from None
+    except RecursionError:
+        raise DataError(f"{path} is nested too deeply to be an annotation file") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"{path} cannot be read: {error}") from None
 
 
 @dataclass
@@ -95,7 +100,53 @@ def _entries(content: dict[str, Any], key: str, needed: Iterable[str], path: str
             has = ", ".join(entry) if isinstance(entry, dict) else repr(entry)
             lacks = ", ".join(sorted(needed - set(entry))) if isinstance(entry, dict) else ", ".join(sorted(needed))
             raise DataError(f"{path}: {key}[{number}] lacks {lacks}; it has {has}")
+        for name in needed & _KINDS.keys():
+            right, wanted = _KINDS[name]
+            if not right(entry[name]):
+                raise DataError(f"{path}: {key}[{number}]: {name} must be {wanted}, got {_short(entry[name])}")
     return entries
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _is_side(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+_ID = _is_id, "a whole number or text"
+_SIDE = _is_side, "a positive whole number of pixels"
+_KINDS = {"id": _ID, "image_id": _ID, "category_id": _ID, "width": _SIDE, "height": _SIDE}
+_KINDS |= {"file_name": (_is_name, "text"), "name": (_is_name, "text")}
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def path_inside(folder: str, name: str, source: str) -> str:
+    """Return the path of a file that an annotation file names, relative to a folder.
+
+    Args:
+        folder: What the name is relative to; empty: the current one.
+        name: A relative path, or an absolute one within the folder.
+        source: The annotation file.
+
+    Raises:
+        DataError: If the name leads out of the folder.
+    """
+    path = os.path.join(folder, name)
+    if os.path.isabs(name) or ".." in name.replace("\\", "/").split("/"):
+        root, full = (os.path.abspath(p) for p in (folder, path))
+        if full != root and not full.startswith(root.rstrip(os.sep) + os.sep):
+            raise DataError(f"{source}: file_name {_short(name)} leads out of the folder {folder or root}")
+    return path
 
 
 def _unique(values: Iterable[Any], what: str, path: str) -> None:

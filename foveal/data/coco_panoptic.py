@@ -5,13 +5,12 @@ Format: https://cocodataset.org/#format-data, section 4.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from foveal.data.coco import CocoDataset
-from foveal.data.coco_json import CocoFile, read_coco
+from foveal.data.coco_json import CocoFile, path_inside, read_coco
 from foveal.errors import ConfigError, DataError
 from foveal.registry import DATASETS
 
@@ -63,7 +62,7 @@ class CocoPanopticDataset(CocoDataset):
 
     def segment_path(self, annotation: dict[str, Any]) -> str:
         """Return the path of the PNG of an image's annotation."""
-        return os.path.join(self.data_prefix.get("seg", self.data_root), annotation["file_name"])
+        return path_inside(self.data_prefix.get("seg", self.data_root), annotation["file_name"], self.ann_file)
 
     def set_classes(self, found: Sequence[str]) -> tuple[str, ...]:
         """As in `Dataset`, and settle which classes are things.

@@ -10,6 +10,7 @@ import argparse
 import os
 import re
 import tempfile
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,6 +53,7 @@ def load_checkpoint(source: str | Path, map_location: str | torch.device = "cpu"
         path = pointed_to(path)
     if path.suffix == ".safetensors":
         return _load_safetensors(path, map_location)
+    _refuse_bomb(path)
     try:
         with torch.serialization.safe_globals(_admitted_types()):
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
@@ -271,7 +273,20 @@ def _why_unreadable(path: Path, error: Exception) -> str:
             f"checkpoint {path} was refused: it holds the Python object {unsafe.group(1)}, and unpickling such objects "
             "can run code. Foveal reads tensors and plain values only; ask its author for a file of weights"
         )
-    return f"checkpoint {path} cannot be read (truncated, or no checkpoint): {str(error).splitlines()[0][:200]}"
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return f"checkpoint {path} cannot be read (truncated, or no checkpoint): {reason}"
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Refuse a small file that unpacks to a huge one: torch.save compresses nothing, so honest files do not grow."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # of another format, or damaged, which torch says better
+    size = path.stat().st_size
+    if unpacked > 10 * size + 2**20:
+        raise CheckpointError(f"checkpoint {path} was refused: {size} bytes would unpack to {unpacked}")
 
 
 def _local_file(source: str) -> Path:

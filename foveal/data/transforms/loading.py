@@ -242,8 +242,11 @@ def decode_masks(
             parts = mask_utils.frPyObjects(polygons or [[0.0] * 6], *shape)
             rles.append(mask_utils.merge(parts))
         elif isinstance(mask, Mapping) and {"size", "counts"} <= set(mask):
-            if tuple(mask["size"]) != tuple(shape):
-                raise DataError(f"{where}: its mask is {_size(mask['size'])}, the image {_size(shape)}")
+            size = mask["size"]
+            if not isinstance(size, list | tuple) or len(size) != 2:
+                raise DataError(f"{where}: the size of its mask must be [height, width], got {str(size)[:40]}")
+            if tuple(size) != tuple(shape):
+                raise DataError(f"{where}: its mask is {_size(size)}, the image {_size(shape)}")
             try:
                 rles.append(mask_utils.frPyObjects(mask, *shape) if isinstance(mask["counts"], list) else mask)
             except (TypeError, ValueError, OverflowError) as error:
