@@ -268,7 +268,7 @@ def _has_area(polygon: Any, shape: tuple[int, int], where: str) -> bool:
     """
     try:
         numbers = np.asarray(polygon, dtype=np.float64).reshape(len(polygon))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError(f"{where}: a polygon must be a list of numbers, got {str(polygon)[:40]}") from None
     longest = max(shape)
     if not ((numbers >= -longest) & (numbers <= 2 * longest)).all():  # this way round, NaN is refused too
