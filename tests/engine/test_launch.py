@@ -60,6 +60,23 @@ def test_nan_stops_the_run_and_keeps_the_last_checkpoint(foveal_command, toy_con
     assert all(t.isfinite().all() for t in content["state_dict"].values() if t.is_floating_point())
 
 
+def test_nan_is_skipped_on_request(foveal_command, toy_config, tmp_path):
+    config = tmp_path / "skipping.py"
+    text = toy_config.read_text() + 'default_hooks["loss_check"] = dict(type="CheckInvalidLossHook", action="skip")\n'
+    config.write_text(text.replace('type="ToyModel"', 'type="ToyModel", poison_at=7'))
+    done = foveal_command("train", config, "--work-dir", tmp_path / "run")
+    assert "iteration 7 skipped, its loss is not finite; so far 1" in done.stdout + done.stderr
+    content = load_checkpoint((tmp_path / "run" / "last_checkpoint").read_text())
+    assert content["meta"]["iter"] == 20
+    assert all(t.isfinite().all() for t in content["state_dict"].values() if t.is_floating_point())
+
+    config.write_text(
+        text.replace('type="ToyModel"', 'type="ToyModel", poison_from=7').replace("action=", "max_skips=3, action=")
+    )
+    done = foveal_command("train", config, "--work-dir", tmp_path / "hopeless", expect=2)
+    assert "iteration 10" in done.stderr and "loss = nan" in done.stderr
+
+
 def test_last_checkpoint_survives_a_moved_folder(tmp_path):
     assert find_last_checkpoint(tmp_path) is None
     save_checkpoint({}, tmp_path / "epoch_1.pth")

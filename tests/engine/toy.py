@@ -35,10 +35,11 @@ class ToyNoise:
 
 @MODELS.register_module()
 class ToyModel(BaseModel):
-    def __init__(self, poison_at=None):
+    def __init__(self, poison_at=None, poison_from=None):
         super().__init__()
         self.net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 1))
         self.poison_at = poison_at
+        self.poison_from = poison_from
         self.calls = 0
 
     def forward(self, inputs, data_samples=None, mode="tensor"):
@@ -48,7 +49,8 @@ class ToyModel(BaseModel):
             return [DataSample(metainfo={"score": float(v)}) for v in y[:, 0]]
         self.calls += 1
         loss = (y[:, 0] - x.sum(1)).square().mean()
-        return {"loss": loss * float("nan") if self.calls == self.poison_at else loss}
+        poisoned = self.calls == self.poison_at or (self.poison_from is not None and self.calls >= self.poison_from)
+        return {"loss": loss * float("nan") if poisoned else loss}
 
 
 @MODELS.register_module()
