@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,8 @@ custom_hooks = [dict(type="MeanLossHook")]
 """
 HOOK = """
 import json
+import os
+import signal
 from pathlib import Path
 
 import torch
@@ -62,6 +66,13 @@ class MeanLossHook(Hook):
     def after_train(self, runner):
         if is_main_process():
             Path(runner.work_dir, "losses.json").write_text(json.dumps(self.losses))
+
+
+@HOOKS.register_module(force=True)
+class DieHook(Hook):
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == 1 and runner.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @MODELS.register_module(force=True)
@@ -130,3 +141,13 @@ def test_two_processes_score_each_image_once(folder):
         scores.append(dict(line.split(": ") for line in lines[:6]))
     assert 0.1 < float(scores[0]["coco/bbox_mAP"]) < 0.9
     assert scores[0] == scores[1]
+
+
+def test_a_process_that_dies_ends_the_run_with_its_name(folder):
+    config = folder / "config.py"
+    config.write_text(config.read_text().replace('[dict(type="MeanLossHook")]', '[dict(type="DieHook")]'))
+    start = time.monotonic()
+    done = run(folder, "dying", "--cfg-options", "train_dataloader.batch_size=2", processes=2)
+    assert done.returncode != 0
+    assert time.monotonic() - start < 90
+    assert re.search(r"rank +: 1 ", done.stderr) and "SIGKILL" in done.stderr
