@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +12,7 @@ import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
+from PIL import Image
 from pycocotools import mask as mask_utils
 
 from foveal.data.packed import is_packed, read_packed
@@ -21,7 +24,11 @@ _COLOR_TYPES = ("color", "grayscale", "unchanged", "color_ignore_orientation", "
 
 
 def read_image(
-    path: str, flag: str = "color", backend: str = "cv2", backend_args: Mapping[str, Any] | None = None
+    path: str,
+    flag: str = "color",
+    backend: str = "cv2",
+    backend_args: Mapping[str, Any] | None = None,
+    max_pixels: int | None = None,
 ) -> np.ndarray:
     """Read and decode an image.
 
@@ -31,12 +38,13 @@ def read_image(
             the first two with ``_ignore_orientation``.
         backend: ``'cv2'`` or ``'pillow'``.
         backend_args: Arguments of the file backend.
+        max_pixels: Refuse larger images by what their header says, before anything is decoded. None: any.
 
     Returns:
         [H, W] or [H, W, C]; uint8 unless ``flag`` is ``'unchanged'``.
 
     Raises:
-        DataError: If the file is missing or does not decode.
+        DataError: If the file is missing, does not decode, or is too large.
     """
     if is_packed(path):
         kept = read_packed(path)
@@ -48,6 +56,8 @@ def read_image(
         raise DataError(f"the image {path} does not exist") from None
     except OSError as error:
         raise DataError(f"the image {path} cannot be read: {error}") from error
+    if max_pixels is not None:
+        _refuse_large(path, content, max_pixels)
     try:
         image = mmcv.imfrombytes(content, flag=flag, backend=backend)
     except (cv2.error, OSError, SyntaxError, ValueError):  # Pillow reports a broken PNG as a SyntaxError
@@ -55,6 +65,20 @@ def read_image(
     if image is None:
         raise DataError(f"the image {path} does not decode ({len(content)} bytes, {backend})")
     return image
+
+
+def _refuse_large(path: str, content: bytes, max_pixels: int) -> None:
+    """Raise where an image's header claims more pixels; what has no header that Pillow reads is left to the decoder."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a bomb, which is what is looked for
+            width, height = Image.open(io.BytesIO(content)).size
+    except Image.DecompressionBombError:
+        raise DataError(f"the image {path} has more than max_pixels={max_pixels}, by far") from None
+    except (OSError, SyntaxError, ValueError):
+        return
+    if width * height > max_pixels:
+        raise DataError(f"the image {path} has {width} x {height} pixels, more than max_pixels={max_pixels}")
 
 
 @TRANSFORMS.register_module()
@@ -72,9 +96,10 @@ class LoadImageFromFile(BaseTransform):
         backend_args: Arguments of mmengine's file backend.
         cache: Keep decoded images in memory, in every worker: for data sets of some hundred images, of which small
             patches are taken again and again.
+        max_pixels: Refuse larger images before they are decoded; for data from anywhere. None: any.
 
     Raises:
-        DataError: From ``transform``, if the file is missing or does not decode.
+        DataError: From ``transform``, if the file is missing, does not decode, or is too large.
     """
 
     def __init__(
@@ -85,6 +110,7 @@ class LoadImageFromFile(BaseTransform):
         key: str = "img",
         backend_args: Mapping[str, Any] | None = None,
         cache: bool = False,
+        max_pixels: int | None = None,
     ) -> None:
         check_choice("LoadImageFromFile", "color_type", color_type, _COLOR_TYPES)
         check_choice("LoadImageFromFile", "imdecode_backend", imdecode_backend, BACKENDS)
@@ -94,6 +120,7 @@ class LoadImageFromFile(BaseTransform):
         self.imdecode_backend = imdecode_backend
         self.key = key
         self.backend_args = backend_args
+        self.max_pixels = max_pixels
         self._kept: dict[str, np.ndarray] | None = {} if cache else None
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +134,7 @@ class LoadImageFromFile(BaseTransform):
     def _read(self, path: str) -> np.ndarray:
         if self._kept is not None and path in self._kept:
             return self._kept[path]
-        image = read_image(path, self.color_type, self.imdecode_backend, self.backend_args)
+        image = read_image(path, self.color_type, self.imdecode_backend, self.backend_args, self.max_pixels)
         if self._kept is not None:
             image.flags.writeable = False  # whoever changes it would change it for all epochs
             self._kept[path] = image

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -232,3 +235,30 @@ def test_coco128_masks_fill_their_boxes(shared, boxes_of):
         keep = ~results["gt_ignore_flags"] & results["gt_masks"].any(axis=(1, 2))
         differences.append(np.abs(boxes_of(results["gt_masks"]) - results["gt_bboxes"])[keep])
     assert np.median(np.concatenate(differences)) < 0.6
+
+
+def claiming(width, height):
+    """A PNG whose header says so, without the pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b""))
+    )
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+@pytest.mark.parametrize("backend", ["cv2", "pillow"])
+def test_large_images_are_refused_before_they_are_decoded(backend, tmp_path):
+    load = LoadImageFromFile(imdecode_backend=backend, max_pixels=10**8)
+    exactly = "15000 x 10000 pixels, more than max_pixels"
+    for width, height, text in ((15_000, 10_000, exactly), (10**6, 10**6, "by far")):
+        path = tmp_path / f"{width}.png"
+        path.write_bytes(claiming(width, height))
+        with pytest.raises(DataError, match=rf"{width}\.png has .*{text}"):
+            load({"img_path": str(path)})
+    small = tmp_path / "small.png"
+    cv2.imwrite(str(small), np.zeros((10, 10, 3), np.uint8))
+    assert load({"img_path": str(small)})["img"].shape == (10, 10, 3)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="does not decode"):
+        load({"img_path": str(tmp_path / "broken.png")})
