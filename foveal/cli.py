@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 import re
 import sys
 import warnings
@@ -29,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.run(arguments)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        # whoever reads the output, such as head, has enough; at the exit Python would flush it and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except FovealError as error:
         if arguments.debug:
             raise

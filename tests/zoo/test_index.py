@@ -1,7 +1,10 @@
 """The index of released weights: read, held to our networks, and used by create_*."""
 
 import hashlib
+import os
 import re
+import subprocess
+import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -265,6 +268,17 @@ def test_a_name_is_given_once(own_index):
     (index.FOLDER / "other.yaml").write_text((index.FOLDER / "family.yaml").read_text())
     with pytest.raises(ValueError, match=r"other\.yaml, a: family\.yaml has this name too"):
         get_weight("a")
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    words = [sys.executable, "-m", "foveal.cli", "zoo", "list"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, env=environment, bufsize=1, **pipes) as process:
+        process.stdout.close()
+        error = process.stderr.read()
+    assert process.returncode == 141
+    assert "BrokenPipe" not in error and "Traceback" not in error
 
 
 def test_true_takes_the_zoos_file_of_a_restorer(own_index, tmp_path):
