@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("FOVEAL_SHARED", ROOT.parent / "shared"))
@@ -32,6 +33,10 @@ def _seeded() -> None:
 def _closed_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     """mmengine's logger keeps the captured output of an earlier test, which is closed by now; let it not complain."""
     monkeypatch.setattr(logging, "raiseExceptions", False)
+    # a web server that an earlier test started has closed the log files of all others, and mmengine writes to them
+    for logger in MMLogger._instance_dict.values():
+        for handler in [h for h in logger.handlers if isinstance(h, logging.FileHandler) and h.stream is None]:
+            logger.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
