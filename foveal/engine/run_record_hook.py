@@ -116,12 +116,14 @@ def fingerprint(dataset: Any) -> dict[str, Any]:
 def git_state() -> dict[str, Any] | None:
     """Return the commit of the current folder and whether its files differ; None without git or a repository."""
     try:
-        run = {"capture_output": True, "text": True, "check": True, "timeout": 10}
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()  # type: ignore[call-overload]
-        changed = subprocess.run(["git", "status", "--porcelain"], **run).stdout.strip()  # type: ignore[call-overload]
+        commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     except (OSError, subprocess.SubprocessError):
         return None
     return {"commit": commit, "changed": bool(changed)}
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
 def environment() -> dict[str, Any]:

@@ -54,7 +54,7 @@ def export_model(
     """Write a model in a format of deployment, run it once, and compare the results with PyTorch's.
 
     Args:
-        model: Of any task. It is changed: eval mode, branches merged, float16 if ``half``.
+        model: Of any task. It is changed: on the CPU, in eval mode, branches merged, float16 if ``half``.
         path: File to write. Its suffix must be the format's, or missing, and is then added.
         format: One of ``FORMATS``.
         size: Height and width of the input in pixels.
@@ -83,7 +83,7 @@ def export_model(
         target = target.with_name(target.name + suffix)
     if half and calibration is not None:
         raise ExportError("a model computes in float16 or in int8: leave out one of half and calibration")
-    graph = ExportGraph(model, postprocess, half)
+    graph = ExportGraph(model, postprocess, half).cpu()
     images = example(model, batch, size)
     with torch.no_grad(), quiet():
         graph(images)

@@ -22,7 +22,7 @@ class ExportedModel:
 
     Args:
         run: From images to the outputs in order.
-        meta: What the file says about itself: ``task``, ``outputs``, ``classes``, ``mean``, ``std``, ``bgr_to_rgb``,
+        meta: What the file says about itself: ``model``, ``outputs``, ``classes``, ``mean``, ``std``, ``bgr_to_rgb``,
             ``input_shape``, ``dynamic``, ``postprocess``, ``format``.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import tempfile
 import time
@@ -90,7 +91,8 @@ def _call(
         exported(array)
         return lambda: exported(array)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = graph.to(device)
+    # a copy: an export after this takes the model itself to the CPU
+    network = copy.deepcopy(graph).to(device)
     run: Any = torch.compile(network) if backend == "compiled" else network
 
     def call() -> Any:
