@@ -105,27 +105,25 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--batch-size", type=int, default=1, help="images at once (default: 1)")
     sub.add_argument("--device", help="default: cuda where there is one, else cpu")
 
-    sub = command("export", _export, "Write a model as ONNX, TensorRT, …: one file that runs without Foveal.", options)
-    sub.add_argument("model", help="a config, or a name of foveal.list_restorers() or foveal.list_backbones()")
-    sub.add_argument("checkpoint", nargs="?", help="default: random weights")
+    deployed = argparse.ArgumentParser(add_help=False)
+    deployed.add_argument("model", help="a config, or a name of foveal.list_restorers() or foveal.list_backbones()")
+    deployed.add_argument("checkpoint", nargs="?", help="default: random weights")
+    deployed.add_argument("--size", default="512x512", metavar="HxW", help="of the input in pixels (default: 512x512)")
+    deployed.add_argument("--batch", type=int, default=1, help="images at once (default: 1)")
+    deployed.add_argument("--half", action="store_true", help="compute in float16")
+
+    text = "Write a model as ONNX, TensorRT, …: one file that runs without Foveal."
+    sub = command("export", _export, text, options, deployed)
     sub.add_argument("--format", default="onnx", help="onnx (default), torch_export, torchscript, openvino or tensorrt")
     sub.add_argument("--out", help="file (default: exported/<name of the config>, with the format's suffix)")
-    sub.add_argument("--size", default="512x512", metavar="HxW", help="of the input in pixels (default: 512x512)")
-    sub.add_argument("--batch", type=int, default=1, help="images at once (default: 1)")
     sub.add_argument("--dynamic", action="store_true", help="take other heights and widths, too")
-    sub.add_argument("--half", action="store_true", help="compute in float16")
     sub.add_argument("--raw", action="store_true", help="give the last layers' outputs, without post-processing")
     sub.add_argument("--int8", nargs="+", metavar="IMAGES", help="compute in int8, in ranges that these images have")
 
-    sub = command("benchmark", _benchmark, "Time a model in several runtimes, side by side.", options)
-    sub.add_argument("model", help="a config, or a name of foveal.list_restorers() or foveal.list_backbones()")
-    sub.add_argument("checkpoint", nargs="?", help="default: random weights")
+    sub = command("benchmark", _benchmark, "Time a model in several runtimes, side by side.", options, deployed)
     sub.add_argument(
         "--backends", nargs="+", default=["eager", "compiled", "onnx"], metavar="NAME", help="also a format of export"
     )
-    sub.add_argument("--size", default="512x512", metavar="HxW", help="of the input in pixels (default: 512x512)")
-    sub.add_argument("--batch", type=int, default=1, help="images at once (default: 1)")
-    sub.add_argument("--half", action="store_true", help="compute in float16")
     sub.add_argument("--repeats", type=int, default=10, help="rounds that count (default: 10)")
     sub.add_argument("--threads", type=int, help="of the CPU")
 

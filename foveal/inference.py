@@ -18,7 +18,7 @@ from foveal.engine.prediction_writer import PredictionWriter
 from foveal.errors import ConfigError, DataError
 from foveal.structures import DataSample
 from foveal.visualization import draw_sample
-from foveal.visualization.sample import draw_on_image
+from foveal.visualization.sample import draw_on_image, rgb_image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 FORMS = ("overlay", "json", "yolo", "mask")
@@ -110,7 +110,7 @@ def write_sample(
 ) -> None:
     """Write one image's results under ``name``; arguments are those of `predict_images`."""
     if "pred_img" in sample:
-        _write(out / f"{name}.png", _bgr(sample.pred_img))
+        _write(out / f"{name}.png", rgb_image(sample.pred_img)[:, :, ::-1])
         return
     if "overlay" in forms:
         image = np.ascontiguousarray(np.asarray(cv2.imread(str(path)))[:, :, ::-1])
@@ -164,7 +164,7 @@ def predict_video(model: Any, source: Path, out: str | Path, score_thr: float = 
     def change(frame: np.ndarray) -> np.ndarray:
         (sample,) = api.predict(model, frame)
         if "pred_img" in sample:
-            return _bgr(sample.pred_img)
+            return np.ascontiguousarray(rgb_image(sample.pred_img)[:, :, ::-1])
         image = np.ascontiguousarray(frame[:, :, ::-1])
         if "pred_label" in sample:
             picture = draw_sample(image, sample, model.dataset_meta, "pred", score_thr)
@@ -174,11 +174,6 @@ def predict_video(model: Any, source: Path, out: str | Path, score_thr: float = 
 
     video.convert_video(source, target, change, "predict")
     return target
-
-
-def _bgr(image: Any) -> np.ndarray:
-    pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    return np.ascontiguousarray(pixels[:, :, ::-1])
 
 
 def _write(path: Path, image: np.ndarray) -> None:
