@@ -40,10 +40,8 @@ from foveal.data.packed import pack_images, packed_names
 ROOT = Path(__file__).resolve().parent.parent
 PATCH = 192
 
-NETWORKS = (
-    "espcn_x2", "espcn_x4", "edsr_baseline_x2", "edsr_baseline_x4", "cfsr_x2", "cfsr_x4", "tcsr_b_x2", "tcsr_b_x4",
-    "swinir_lightweight_sr_x2", "swinir_lightweight_sr_x4", "mambair_lightsr_x2", "mambair_lightsr_x4",
-)  # fmt: skip
+# the large ones take minutes a call on a CPU: name those that are wanted
+NETWORKS = tuple(name for name in foveal.list_restorers() if "_x2" in name or "_x4" in name)
 FORMS = ("eager", "channels_last", "compiled")
 
 
