@@ -19,6 +19,8 @@ from foveal.errors import ConfigError, DataError
 from foveal.registry import MODELS, TRANSFORMS
 from foveal.structures import DataSample
 from foveal.zoo.create import create_classifier, list_backbones
+from foveal.zoo.fetch import fetch_weight
+from foveal.zoo.index import whole_model
 from foveal.zoo.restorers import create_restorer, list_restorers
 
 __all__ = ["init_model", "load_checkpoint", "predict"]
@@ -39,28 +41,39 @@ def init_model(
     config: str | Path | Config,
     checkpoint: str | Path | Literal[True] | None = None,
     device: str | torch.device | None = None,
+    cfg_options: dict[str, Any] | None = None,
 ) -> nn.Module:
     """Build the model of a config, or a network by its name, in eval mode.
 
     Args:
-        config: A config file, one loaded by `foveal.config.load_config`, or a name of ``foveal.list_restorers()``, or
-            one of ``foveal.list_backbones()``, which gives the classification network and what it needs to predict:
-            the short edge is resized to 256 pixels, and 224 x 224 are cut out and normalised as for ImageNet.
+        config: A config file, one loaded by `foveal.config.load_config`; the name of a whole model in the zoo, such
+            as ``retinanet_r50_fpn_1x_coco``, or of ``foveal.list_restorers()``; or one of ``foveal.list_backbones()``,
+            which gives the classification network and what it needs to predict: the short edge is resized to 256
+            pixels, and 224 x 224 are cut out and normalised as for ImageNet.
         checkpoint: Path or URL; True: the zoo's, for a name; None: random weights.
         device: Default: CUDA where there is one, else the CPU.
+        cfg_options: Changes of a config file or of the whole model's, by dotted path.
 
     Returns:
         The model; ``model.cfg`` is the config, ``model.dataset_meta`` what is known of its classes.
 
     Raises:
-        ConfigError: The config is wrong.
+        ConfigError: The config is wrong, or there is none to change.
         CheckpointError: The checkpoint cannot be read or does not fit.
     """
-    if isinstance(config, str) and is_name(config):
-        return _named(config, checkpoint).to(device or _device()).eval()
+    weight = whole_model(config) if isinstance(config, str) else None
+    named = isinstance(config, str) and weight is None and is_name(config)
+    if cfg_options and (named or isinstance(config, Config)):
+        raise ConfigError("cfg_options change a config file: a network's name has none, change a loaded one yourself")
+    if named:
+        return _named(str(config), checkpoint).to(device or _device()).eval()
+    if weight is not None:
+        cfg = load_config(str(weight.config), {**weight.options, **(cfg_options or {})})
+        checkpoint = fetch_weight(weight) if checkpoint is True else checkpoint
+    else:
+        cfg = config if isinstance(config, Config) else load_config(config, cfg_options)
     if checkpoint is True:
         raise ConfigError(f"the zoo has weights by the names of networks, not of the config {config}: give a file")
-    cfg = config if isinstance(config, Config) else load_config(config)
     model = MODELS.build(copy.deepcopy(cfg.model))
     model.cfg = cfg
     model.dataset_meta = dict(_dataset_node(cfg).get("metainfo") or {})
@@ -68,13 +81,15 @@ def init_model(
         content = load_checkpoint(checkpoint)
         load_state_dict(model, extract_state_dict(content), checkpoint)
         meta = content.get("meta") or {}
-        model.dataset_meta = {**model.dataset_meta, **(meta.get("dataset_meta") or {})}
+        # mmdet and mmseg wrote CLASSES before their third versions
+        before = {"classes": meta["CLASSES"]} if meta.get("CLASSES") else {}
+        model.dataset_meta = {**model.dataset_meta, **before, **(meta.get("dataset_meta") or {})}
     return model.to(device or _device()).eval()
 
 
 def is_name(config: str) -> bool:
-    """Whether a word names a network, not a config file."""
-    return config in list_restorers() or config in list_backbones()
+    """Whether a word names a network or a whole model of the zoo, not a config file."""
+    return config in list_restorers() or config in list_backbones() or whole_model(config) is not None
 
 
 def _device() -> str:

@@ -17,6 +17,8 @@ from mmengine.config import DictAction
 
 from foveal.errors import FovealError
 
+MODEL = "a config, or a name: of a whole model in the zoo, of foveal.list_restorers() or foveal.list_backbones()"
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 when it did what it was asked, 2 with one sentence when the user can mend it.
@@ -90,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--tta", action="store_true", help="merge predictions for several sizes and flips of an image")
 
     sub = command("predict", _predict, "Predict on images and videos.", options)
-    sub.add_argument("model", help="a config, or a name of foveal.list_restorers() or foveal.list_backbones()")
+    sub.add_argument("model", help=MODEL)
     sub.add_argument("checkpoint", help="of the model; 'zoo' for the released one of a name")
     sub.add_argument("inputs", nargs="+", help="images, videos, folders, patterns such as 'a/*.jpg', URLs")
     sub.add_argument("--out", default="predictions", help="folder for pictures and predictions (default: predictions)")
@@ -106,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--device", help="default: cuda where there is one, else cpu")
 
     deployed = argparse.ArgumentParser(add_help=False)
-    deployed.add_argument("model", help="a config, or a name of foveal.list_restorers() or foveal.list_backbones()")
+    deployed.add_argument("model", help=MODEL)
     deployed.add_argument("checkpoint", nargs="?", help="default: random weights")
     deployed.add_argument("--size", default="512x512", metavar="HxW", help="of the input in pixels (default: 512x512)")
     deployed.add_argument("--batch", type=int, default=1, help="images at once (default: 1)")
@@ -119,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--dynamic", action="store_true", help="take other heights and widths, too")
     sub.add_argument("--raw", action="store_true", help="give the last layers' outputs, without post-processing")
     sub.add_argument("--int8", nargs="+", metavar="IMAGES", help="compute in int8, in ranges that these images have")
+    sub.add_argument("--log-bits", type=int, metavar="BITS", help="with --int8: AdaLog's codes after softmax and GELU")
 
     sub = command("benchmark", _benchmark, "Time a model in several runtimes, side by side.", options, deployed)
     sub.add_argument(
@@ -269,7 +272,7 @@ def _export(a: argparse.Namespace) -> None:
     images = [read_image(str(path)) for path in find_inputs(a.int8)[0]] if a.int8 else None
     model = _named_model(a.model, a.checkpoint, "cpu", a.cfg_options)
     out = a.out or Path("exported") / Path(a.model).stem
-    path = export_model(model, out, a.format, size, a.dynamic, a.half, not a.raw, a.batch, images)
+    path = export_model(model, out, a.format, size, a.dynamic, a.half, not a.raw, a.batch, images, a.log_bits)
     print(f"written and checked: {path}")
 
 
@@ -292,12 +295,10 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _named_model(name: str, checkpoint: str | None, device: str | None, options: dict[str, Any] | None = None) -> Any:
-    """The model of a config, or of a network's name."""
+    """The model of a config, or of a name."""
     from foveal import api
-    from foveal.config import load_config
 
-    weights: Any = True if checkpoint == "zoo" else checkpoint
-    return api.init_model(name if api.is_name(name) else load_config(name, options), weights, device)
+    return api.init_model(name, True if checkpoint == "zoo" else checkpoint, device, options)
 
 
 def _restore(a: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ types that official releases contain beside their tensors (argparse.Namespace, N
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import tempfile
@@ -224,8 +225,12 @@ def _load_safetensors(path: Path, device: str | torch.device) -> dict[str, Any]:
 
     try:
         with safe_open(str(path), framework="pt", device=str(device)) as file:
-            return {"state_dict": {key: file.get_tensor(key) for key in file.keys()}, "meta": file.metadata() or {}}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            meta: dict[str, Any] = dict(file.metadata() or {})
+            if "dataset_meta" in meta:
+                meta["dataset_meta"] = json.loads(meta["dataset_meta"])
+            return {"state_dict": state, "meta": meta}
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"checkpoint {path} is no readable safetensors file: {error}") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from foveal.engine.download import cached, fetch, verify
 from foveal.errors import CheckpointError
@@ -17,7 +18,8 @@ def fetch_weight(weight: Weight) -> Path:
     the URL and then the mirrors are tried.
 
     Raises:
-        CheckpointError: If only a browser gets the file, no address gives it, or its hash is another than published.
+        CheckpointError: If only a browser gets the file, no address gives it, its host is no more, or its hash is
+            another than published.
     """
     if weight.address is None:
         raise CheckpointError(
@@ -31,7 +33,22 @@ def fetch_weight(weight: Weight) -> Path:
         if found is not None:
             verify(found, weight.sha256)
             return found
-    return fetch([weight.address, *weight.mirrors], cached(weight.address), weight.sha256)
+    target = cached(weight.address)
+    if weight.unreachable:
+        return _by_hand(weight, target)
+    return fetch([weight.address, *weight.mirrors], target, weight.sha256)
+
+
+def _by_hand(weight: Weight, target: Path) -> Path:
+    """A file whose host is no more: put into the cache by the user, or not to be had."""
+    if target.is_file():
+        verify(target, weight.sha256)
+        return target
+    known = f"its SHA-256 begins with {weight.sha256}" if weight.sha256 else "its hash was not published"
+    raise CheckpointError(
+        f"{weight.name}: {urlsplit(str(weight.url)).hostname}, which had the file, is no more, and the zoo knows no "
+        f"other source. Give the path of a copy of {target.name} as checkpoint, or put it at {target}; {known}"
+    )
 
 
 def cached_weight(weight: Weight) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 import foveal
+from foveal.api import init_model
 from foveal.engine.checkpoint import replacing
 from foveal.engine.download import cached, hash_of
 from foveal.errors import CheckpointError, ConfigError
 from foveal.zoo.create import create_backbone, create_classifier
-from foveal.zoo.index import find_weights
+from foveal.zoo.index import list_weights, whole_model
 from foveal.zoo.restorers import RESTORERS, create_restorer
 
 
@@ -21,7 +23,7 @@ def import_checkpoint(name: str, source: str | Path, target: Path, kind: str | N
     """Write an official checkpoint as a safetensors file of ours, with where it came from in its metadata.
 
     Args:
-        name: Of `foveal.list_backbones` or `foveal.list_restorers`.
+        name: Of `foveal.list_backbones` or `foveal.list_restorers`, or of a whole model in the zoo.
         source: The official file or its URL.
         target: File that is written, ``.safetensors``.
         kind: ``classifier`` or ``backbone``; None: a classifier if the file fits one, else a backbone.
@@ -45,6 +47,8 @@ def import_checkpoint(name: str, source: str | Path, target: Path, kind: str | N
         "source_sha256": hash_of(path),
         **_published(name, path),
     }
+    if getattr(model, "dataset_meta", None):
+        metadata["dataset_meta"] = json.dumps(model.dataset_meta)
     tensors = {key: value.detach().clone().contiguous() for key, value in model.state_dict().items()}
     try:
         with replacing(target) as temporary:
@@ -55,6 +59,10 @@ def import_checkpoint(name: str, source: str | Path, target: Path, kind: str | N
 
 def _build(name: str, source: str | Path, kind: str | None, arguments: dict[str, Any]) -> tuple[nn.Module, str]:
     """The network with the file's weights, and its kind."""
+    if whole_model(name) is not None:
+        if arguments:
+            raise ConfigError(f"{name} is a whole model, which takes no arguments here; got {', '.join(arguments)}")
+        return init_model(name, source, "cpu"), "model"
     if name in RESTORERS:
         return create_restorer(name, source, **arguments), "restorer"
     makers = {"classifier": create_classifier, "backbone": create_backbone}
@@ -73,7 +81,7 @@ def _build(name: str, source: str | Path, kind: str | None, arguments: dict[str,
 
 def _published(name: str, path: Path) -> dict[str, str]:
     """What the index says of a file of this name."""
-    for weight in find_weights(name):
+    for weight in list_weights(name):
         if weight.url is not None and weight.url.split("?")[0].endswith("/" + path.name):
             return {"zoo_name": weight.name, "repository": weight.repository, "licence": weight.licence}
     return {}

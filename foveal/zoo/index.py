@@ -25,15 +25,20 @@ TASKS = ("classification", "backbone", "detection", "segmentation", "panoptic", 
 
 # pages for a browser: a program gets the page, not the file
 _BROWSER_HOSTS = ("drive.google.com", "1drv.ms")
+# hosts that are no more: this one's name ran out in 2026 (mmdetection issues 12446 and 12447), so what answers there
+# now is anybody's
+_GONE_HOSTS = ("download.openmmlab.com",)
 
 _REQUIRED = {"name": str, "arch": str, "source": str, "task": str, "data": str, "params": dict, "metrics": dict}
 _OPTIONAL = {
     "arguments": dict,
+    "config": str,
     "flops": dict,
     "hub": str,
     "method": str,
     "mirrors": list,
     "note": str,
+    "options": dict,
     "page": str,
     "printed_for": dict,
     "sha256": str,
@@ -49,7 +54,8 @@ class Weight:
 
     Args:
         name: Of the file, unique in the index: ``convnext_tiny_1k_224_ema``.
-        arch: The name in `foveal.list_backbones` or `foveal.list_restorers` of the network that it is for.
+        arch: The name in `foveal.list_backbones` or `foveal.list_restorers` of the network that it is for; of a whole
+            model whose backbone has no name there, the backbone's class.
         url: As published; None: not published for this file alone.
         source: Where the facts are: a file of the repository.
         task: ``classification``; ``backbone``: a trunk without its classification layer, or with one of unknown size;
@@ -57,18 +63,20 @@ class Weight:
             ``restoration``: a network of `create_restorer`.
         data: What it was trained on, in that order.
         params: ``printed`` as published, and ``counted`` of the network that ``arch`` and ``arguments`` build: the
-            classification network, else the backbone.
+            classification network, else the backbone; with ``config`` of the whole model.
         metrics: Published scores in per cent.
         family: Of the index file: ``convnext``.
         repository: URL of the official code.
         licence: Of the repository, which the weights come under.
         commit: Of the repository when it was read.
         arguments: Of `create_classifier` or `create_backbone`, beside the name, that the file needs.
+        config: Of a whole model that `foveal.init_model` builds by this entry's name: the file under configs/.
         flops: The same for multiply-accumulates, which the papers call FLOPs; at ``size``, see `count_macs`.
         hub: ``owner/repository/file`` on Hugging Face, where the official code downloads it.
         method: Of a whole model: head, schedule, crop.
         mirrors: More URLs of the same file.
         note: What else to know.
+        options: What the model changes in ``config``, by dotted path.
         page: That links the file where ``url`` is None.
         printed_for: Arguments of the network that the printed counts are of, where it is another form of this one:
             ``counted_for_printed`` is its count.
@@ -90,11 +98,13 @@ class Weight:
     licence: str
     commit: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
+    config: str | None = None
     flops: dict[str, Any] = field(default_factory=dict)
     hub: str | None = None
     method: str | None = None
     mirrors: list[str] = field(default_factory=list)
     note: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
     page: str | None = None
     printed_for: dict[str, Any] = field(default_factory=dict)
     sha256: str | None = None
@@ -108,6 +118,11 @@ class Weight:
             owner, repository, file = self.hub.split("/", 2)
             return f"https://huggingface.co/{owner}/{repository}/resolve/main/{file}"
         return None if self.url is None or urlsplit(self.url).hostname in _BROWSER_HOSTS else self.url
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether the host that had the file is no more, and no other is known."""
+        return self.hub is None and not self.mirrors and urlsplit(self.url or "").hostname in _GONE_HOSTS
 
 
 def list_weights(pattern: str = "*") -> list[Weight]:
@@ -150,7 +165,12 @@ def default_weight(arch: str, tasks: Collection[str]) -> Weight:
     weights = [weight for weight in find_weights(arch) if weight.task in tasks]
     if not weights:
         raise CheckpointError(f"the zoo has no {' or '.join(tasks)} weights for {arch}; `foveal zoo list` has all")
-    return next((weight for weight in weights if weight.address is not None), weights[0])
+    return next((weight for weight in weights if weight.address is not None and not weight.unreachable), weights[0])
+
+
+def whole_model(name: str) -> Weight | None:
+    """Return the entry of that name if it is of a whole model that a config of ours builds."""
+    return next((weight for weight in _read(FOLDER) if weight.name == name and weight.config is not None), None)
 
 
 @cache
@@ -203,6 +223,8 @@ def _fault(entry: Any) -> str | None:
             return f"{key} must be an URL, got {entry[key]!r}"
     if entry["task"] not in TASKS:
         return f"task must be one of {', '.join(TASKS)}; got {entry['task']!r}"
+    if "options" in entry and "config" not in entry:
+        return "options change a config, and there is none"
     if entry["task"] == "classification" and ("flops" not in entry or "size" not in entry):
         return "a classification network must have flops and size"
     if len(entry.get("hub", "a/b/c").split("/")) < 3:

@@ -27,7 +27,8 @@ def describe_weight(weight: Weight) -> list[str]:
     """Return what is known of an entry, a line a field; the address where a program gets the file is the last one."""
     pairs = [(f.name, getattr(weight, f.name)) for f in fields(weight)]
     lines = [f"{name}: {_plain(value)}" for name, value in pairs if value is not None and value != {} and value != ""]
-    return [*lines, f"address: {weight.address or 'none for a program; open url or page in a browser'}"]
+    address = weight.address or "none for a program; open url or page in a browser"
+    return [*lines, f"address: {address}{', which is no more' if weight.unreachable else ''}"]
 
 
 def zoo_tables() -> str:
@@ -73,7 +74,11 @@ def _introduction() -> Iterator[str]:
         "[docs/restoration.md](docs/restoration.md) describe the families.\n\n"
         "*Printed* is what the source prints, to its digits. *Counted* is what our network has: parameters, and\n"
         "multiply-accumulates for one image of the size given (`foveal.zoo.flops.count_macs`), which the papers call\n"
-        "FLOPs. Scores are the published ones: none has been measured here yet."
+        "FLOPs. Scores are the published ones: none has been measured here yet.\n\n"
+        "The whole models of mmdet and mmseg were published at download.openmmlab.com, which is no more. Their\n"
+        "entries keep the name of the file and the first digits of its SHA-256: `foveal zoo info NAME`, and give\n"
+        "the path of a "
+        "copy as checkpoint."
     )
 
 
@@ -90,7 +95,13 @@ def _family_tables(family: str, weights: list[Weight]) -> Iterator[str]:
         cells = [_link(w), _network(w), w.data, w.size, w.params.get("printed"), _counted(w.params, 1e6, "M")]
         cells += [w.flops.get("printed"), _counted(w.flops, 1e9, "G"), w.metrics.get("top-1")]
         yield _row(cells)
-    others = [w for w in weights if w.task != "classification"]
+    whole = [w for w in weights if w.config is not None]
+    if whole:
+        yield "| Name for `foveal.init_model` | Config, and what differs | Data | Params counted | Scores |"
+        yield "| --- | --- | --- | --- | --- |"
+    for w in whole:
+        yield _row([f"`{w.name}`", _config(w), w.data, _counted(w.params, 1e6, "M"), _scores(w)])
+    others = [w for w in weights if w.task != "classification" and w.config is None]
     if others:
         whose = "Params" if all(w.task == "restoration" for w in others) else "Backbone's params"
         yield f"\n| File | Network | For | Method | Data | {whose} counted | Scores |"
@@ -120,6 +131,12 @@ def _link(weight: Weight) -> str:
 def _network(weight: Weight) -> str:
     arguments = "".join(f", {key}={value!r}" for key, value in weight.arguments.items())
     return f"`{weight.arch}{arguments}`"
+
+
+def _config(weight: Weight) -> str:
+    path = str(weight.config)
+    changes = "".join(f", `{key.rpartition('.')[2]}`" for key in weight.options)
+    return f"[{Path(path).stem}](configs/{path}){changes}"
 
 
 def _scores(weight: Weight) -> str:

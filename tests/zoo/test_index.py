@@ -14,7 +14,10 @@ import pytest
 import torch
 import yaml
 
+from foveal.api import init_model
 from foveal.cli import main
+from foveal.config import load_config
+from foveal.engine.download import cached
 from foveal.models.classifier import ImageClassifier
 from foveal.registry import MODELS
 from foveal.zoo import (
@@ -23,6 +26,7 @@ from foveal.zoo import (
     create_restorer,
     find_weights,
     get_weight,
+    import_checkpoint,
     index,
     list_backbones,
     list_restorers,
@@ -64,6 +68,9 @@ MISPRINTED = {
 
 def built(weight, **arguments):
     arguments = {**weight.arguments, **arguments}
+    if weight.config is not None:
+        with torch.device("meta"):
+            return MODELS.build(load_config(weight.config, weight.options).model)
     if weight.task == "restoration":
         with torch.device("meta"):
             return create_restorer(weight.arch, **arguments)
@@ -85,11 +92,31 @@ def printed(text):
     return float(digits) * unit, 10.0 ** -len(digits.partition(".")[2]) * unit
 
 
-@pytest.mark.parametrize("family", sorted({weight.family for weight in list_weights()}))
+FAMILIES = sorted({weight.family for weight in list_weights()})
+WHOLE = sorted({weight.family for weight in list_weights() if weight.config is not None})
+
+
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - set(WHOLE)))
 def test_parameters_are_those_of_our_network(family):
+    check_counts([weight for weight in list_weights() if weight.family == family])
+
+
+@pytest.mark.parametrize("family", WHOLE)
+def test_a_whole_model_is_built_from_its_config(family):
+    check_counts([weight for weight in list_weights() if weight.family == family][:1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", WHOLE)
+def test_all_whole_models_are_built_from_their_configs(family):
+    check_counts([weight for weight in list_weights() if weight.family == family])
+
+
+def check_counts(weights):
     counts = {}
-    for weight in (w for w in list_weights() if w.family == family):
-        network = (weight.arch, weight.task == "classification", str(weight.arguments))
+    for weight in weights:
+        network = (weight.arch, weight.task == "classification", str(weight.arguments), weight.config)
+        network += (str(weight.options),)
         if network not in counts:
             counts[network] = parameters(built(weight))
         assert weight.params["counted"] == counts[network], weight.name
@@ -111,7 +138,9 @@ def test_printed_parameters_are_the_counted_ones_rounded_or_cut():
 def test_every_released_network_has_an_entry():
     assert {name for name in list_backbones() if not find_weights(name)} == WITHOUT_RELEASE
     assert {name for name in list_restorers() if not find_weights(name)} == RESTORERS_WITHOUT_ENTRY
-    assert {weight.arch for weight in list_weights()} <= {*list_backbones(), *list_restorers()}
+    others = {weight.arch for weight in list_weights()} - {*list_backbones(), *list_restorers()}
+    assert all(name in MODELS for name in others)
+    assert not [weight.name for weight in list_weights() if weight.arch in others and weight.config is None]
 
 
 def test_torchvisions_hashes_are_in_its_file_names():
@@ -247,6 +276,7 @@ def test_timm_has_no_entries():
         ({"params": {"counted": "28M"}}, "params must have a whole number under counted"),
         ({"sha256": "sha"}, "sha256 must be hexadecimal digits, got 'sha'"),
         ({"hub": "owner/file"}, "hub must be owner/repository/file"),
+        ({"options": {"model.backbone.depth": 18}}, "options change a config, and there is none"),
     ],
 )
 def test_a_wrong_entry_is_named(changes, message, own_index):
@@ -287,6 +317,66 @@ def test_true_takes_the_zoos_file_of_a_restorer(own_index, tmp_path):
     own_index(arch="espcn_x2", task="restoration", url=f"file://{tmp_path}/espcn.pth", flops="absent", size="absent")
     found = create_restorer("espcn_x2", True).state_dict()
     assert all(torch.equal(value, found[key]) for key, value in model.state_dict().items())
+
+
+GONE = "https://download.openmmlab.com/mmdetection/retina-0123abcd.pth"
+
+
+@pytest.fixture
+def whole(own_index, tmp_path):
+    """RetinaNet with ResNet-18 under a name, as mmdet published it: a host that is no more, and the file by hand."""
+    options = {"model.backbone.depth": 18, "model.bbox_head.num_classes": 3}
+    own = {"arch": "resnet18", "task": "detection", "config": "retinanet/retinanet_r50_fpn_1x_coco.py"}
+    model = MODELS.build(load_config(own["config"], options).model)
+    path = tmp_path / "retina.pth"
+    torch.save({"state_dict": model.state_dict(), "meta": {"CLASSES": ("cat", "dog", "owl")}}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    own_index(**own, name="retina", options=options, url=GONE, sha256=digest, flops="absent", size="absent")
+    return path, model, digest
+
+
+def test_a_whole_model_is_had_by_its_name(whole):
+    path, model, _ = whole
+    found = init_model("retina", path, "cpu")
+    assert found.dataset_meta["classes"] == ("cat", "dog", "owl")
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in found.state_dict().items())
+    changed = init_model("retina", device="cpu", cfg_options={"model.test_cfg.max_per_img": 7})
+    assert changed.cfg.model.test_cfg.max_per_img == 7
+    with pytest.raises(ValueError, match="a network's name has none"):
+        init_model("resnet18", cfg_options={"model.x": 1})
+
+
+def test_a_whole_model_is_imported_with_its_classes(whole, tmp_path):
+    path, model, _ = whole
+    out = tmp_path / "ours.safetensors"
+    main(["zoo", "import", "retina", str(path), str(out)])
+    found = init_model("retina", out, "cpu")
+    assert list(found.dataset_meta["classes"]) == ["cat", "dog", "owl"]
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in found.state_dict().items())
+    with pytest.raises(ValueError, match="takes no arguments here; got depth"):
+        import_checkpoint("retina", path, out, depth=18)
+
+
+def test_a_host_that_is_no_more_is_not_asked(whole, monkeypatch):
+    path, _, digest = whole
+    monkeypatch.setattr("urllib.request.urlopen", lambda *a, **k: pytest.fail("asked"))
+    weight = get_weight("retina")
+    assert weight.unreachable
+    wanted = f"download.openmmlab.com, which had the file, is no more, .*retina-0123abcd.pth.* begins with {digest}"
+    with pytest.raises(ValueError, match=wanted):
+        init_model("retina", True, "cpu")
+    place = cached(weight.address)
+    place.parent.mkdir(parents=True)
+    place.write_bytes(path.read_bytes())
+    assert init_model("retina", True, "cpu").dataset_meta["classes"][0] == "cat"
+    place.write_bytes(b"something else")
+    with pytest.raises(ValueError, match=r"retina-0123abcd\.pth"):
+        init_model("retina", True, "cpu")
+
+
+def test_a_file_that_can_be_had_comes_before_one_that_cannot():
+    weight = index.default_weight("mit_b0", ("classification", "backbone"))
+    assert weight.address is None or not weight.unreachable
 
 
 def test_cfsrs_files_are_those_of_the_index(shared):
