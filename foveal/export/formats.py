@@ -35,6 +35,7 @@ class Job:
         meta: What a reader needs to know, plain values.
         dynamic: Height and width may be others than the example's.
         calibration: Images [N, C, H, W] as the network takes them, from which int8's ranges are read. None: no int8.
+        log_bits: Of int8's logarithmic codes after softmax and GELU. None: uniform ones.
     """
 
     graph: ExportGraph
@@ -42,6 +43,7 @@ class Job:
     meta: dict[str, Any]
     dynamic: bool = False
     calibration: Sequence[np.ndarray] | None = None
+    log_bits: int | None = None
 
 
 def write_onnx(job: Job, path: Path) -> None:
@@ -74,7 +76,7 @@ def write_onnx(job: Job, path: Path) -> None:
             if all_known(proto.graph):
                 break
     if job.calibration is not None:
-        proto = quantized(proto, job.calibration, symmetric=job.meta["format"] == "tensorrt")
+        proto = quantized(proto, job.calibration, job.meta["format"] == "tensorrt", job.log_bits)
     onnx.helper.set_model_props(proto, {KEY: json.dumps(job.meta)})
     path.write_bytes(proto.SerializeToString())
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from foveal.errors import ExportError
+from foveal.export.logarithm import with_logarithms
 
 # where nearly all of the time goes; the rest stays in float32
 OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
-def quantized(proto: Any, images: Sequence[np.ndarray], symmetric: bool) -> Any:
+def quantized(proto: Any, images: Sequence[np.ndarray], symmetric: bool, log_bits: int | None = None) -> Any:
     """Return an ONNX model whose convolutions and matrix products compute in int8.
 
     The first and the last one stay in float32, and depthwise convolutions, which lose most and gain least. Weights are
@@ -25,6 +26,8 @@ def quantized(proto: Any, images: Sequence[np.ndarray], symmetric: bool) -> Any:
         proto: ``onnx.ModelProto`` in float32, with the input ``images``.
         images: [N, C, H, W] each, as the network takes them; some dozens that look like those to come.
         symmetric: Activations have the zero point 0, which TensorRT wants, and lose more. False: uint8 with any.
+        log_bits: Give activations after softmax and GELU AdaLog's logarithmic codes of so many bits, see
+            `foveal.export.logarithm`. None: uniform ones as everywhere.
 
     Raises:
         ExportError: If there is no image, or onnxruntime is missing or cannot quantise the model.
@@ -35,6 +38,8 @@ def quantized(proto: Any, images: Sequence[np.ndarray], symmetric: bool) -> Any:
         raise ExportError("int8 needs the package onnxruntime: pip install 'foveal[onnx]'") from error
     import onnx
 
+    if log_bits is not None and not 2 <= log_bits <= 8:
+        raise ExportError(f"logarithmic codes have 2 to 8 bits, got {log_bits}")
     if not len(images):
         raise ExportError("int8 needs images to calibrate with, got none")
 
@@ -66,9 +71,10 @@ def quantized(proto: Any, images: Sequence[np.ndarray], symmetric: bool) -> Any:
                     "QuantizeBias": not symmetric,  # TensorRT has no int32 to dequantise
                 },
             )
+            found = onnx.load_from_string(Path(result).read_bytes())
+            return found if log_bits is None else with_logarithms(found, Path(prepared), images, log_bits)
         except Exception as error:  # onnxruntime raises whatever it stumbles over
             raise ExportError(f"onnxruntime cannot quantise this model: {str(error).splitlines()[0][:300]}") from error
-        return onnx.load_from_string(Path(result).read_bytes())
 
 
 def _sensitive(graph: Any) -> list[str]:
