@@ -14,7 +14,7 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 
 from foveal.config import load_config
-from foveal.engine.checkpoint import extract_state_dict, load_checkpoint, load_state_dict
+from foveal.engine.checkpoint import load_checkpoint
 from foveal.errors import ConfigError, DataError
 from foveal.registry import MODELS, TRANSFORMS
 from foveal.structures import DataSample
@@ -22,6 +22,7 @@ from foveal.zoo.create import create_classifier, list_backbones
 from foveal.zoo.fetch import fetch_weight
 from foveal.zoo.index import whole_model
 from foveal.zoo.restorers import create_restorer, list_restorers
+from foveal.zoo.whole import dataset_node, model_of_config
 
 __all__ = ["init_model", "load_checkpoint", "predict"]
 
@@ -74,17 +75,7 @@ def init_model(
         cfg = config if isinstance(config, Config) else load_config(config, cfg_options)
     if checkpoint is True:
         raise ConfigError(f"the zoo has weights by the names of networks, not of the config {config}: give a file")
-    model = MODELS.build(copy.deepcopy(cfg.model))
-    model.cfg = cfg
-    model.dataset_meta = dict(_dataset_node(cfg).get("metainfo") or {})
-    if checkpoint is not None:
-        content = load_checkpoint(checkpoint)
-        load_state_dict(model, extract_state_dict(content), checkpoint)
-        meta = content.get("meta") or {}
-        # mmdet and mmseg wrote CLASSES before their third versions
-        before = {"classes": meta["CLASSES"]} if meta.get("CLASSES") else {}
-        model.dataset_meta = {**model.dataset_meta, **before, **(meta.get("dataset_meta") or {})}
-    return model.to(device or _device()).eval()
+    return model_of_config(cfg, checkpoint).to(device or _device()).eval()
 
 
 def is_name(config: str) -> bool:
@@ -165,7 +156,7 @@ def _prepare(pipeline: list[Any], image: str | Path | np.ndarray) -> dict[str, A
 def _pipeline(model: Any) -> list[Any]:
     """The steps of the test pipeline that need no annotation, built once for a model."""
     if not hasattr(model, "_predict_pipeline"):
-        nodes = _dataset_node(model.cfg).get("pipeline")
+        nodes = dataset_node(model.cfg).get("pipeline")
         if not nodes:
             raise ConfigError("the config has no test_dataloader.dataset.pipeline, which prediction runs")
         steps = [TRANSFORMS.build(copy.deepcopy(n)) for n in nodes if n["type"] not in _ANNOTATION_STEPS]
@@ -184,14 +175,3 @@ def _loads_image(step: Any) -> bool:
 def _reads_sharp_image(step: Any) -> bool:
     """Whether a step of a restoration pipeline reads ``gt_img``, which is what prediction is to find."""
     return "gt_img" in (getattr(step, "key", None), *getattr(step, "keys", ()))
-
-
-def _dataset_node(cfg: Config) -> dict[str, Any]:
-    """The config of the test (else validation) data set, through wrappers such as RepeatDataset."""
-    for phase in ("test_dataloader", "val_dataloader"):
-        node = (cfg.get(phase) or {}).get("dataset")
-        while node is not None and "dataset" in node:
-            node = node["dataset"]
-        if node is not None:
-            return node
-    return {}

@@ -27,6 +27,7 @@ SIDEWAYS = {
     ("engine", "models"),
     ("zoo", "models"),
     ("zoo", "engine"),
+    ("zoo", "config"),
 }
 
 

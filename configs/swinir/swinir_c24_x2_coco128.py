@@ -23,7 +23,7 @@ model = dict(
 )
 train_dataloader = dict(batch_size=8)
 train_cfg = dict(by_epoch=False, max_iters=3000, val_interval=500)
-optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=2e-3, fused=True))
+optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=4e-3, fused=True))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=300),
     dict(type="CosineAnnealingLR", by_epoch=False, begin=300, end=3000, T_max=2700, eta_min=1e-5),

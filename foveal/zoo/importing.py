@@ -10,13 +10,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 import foveal
-from foveal.api import init_model
+from foveal.config import load_config
 from foveal.engine.checkpoint import replacing
 from foveal.engine.download import cached, hash_of
 from foveal.errors import CheckpointError, ConfigError
 from foveal.zoo.create import create_backbone, create_classifier
 from foveal.zoo.index import list_weights, whole_model
 from foveal.zoo.restorers import RESTORERS, create_restorer
+from foveal.zoo.whole import model_of_config
 
 
 def import_checkpoint(name: str, source: str | Path, target: Path, kind: str | None = None, **arguments: Any) -> None:
@@ -59,10 +60,11 @@ def import_checkpoint(name: str, source: str | Path, target: Path, kind: str | N
 
 def _build(name: str, source: str | Path, kind: str | None, arguments: dict[str, Any]) -> tuple[nn.Module, str]:
     """The network with the file's weights, and its kind."""
-    if whole_model(name) is not None:
+    whole = whole_model(name)
+    if whole is not None:
         if arguments:
             raise ConfigError(f"{name} is a whole model, which takes no arguments here; got {', '.join(arguments)}")
-        return init_model(name, source, "cpu"), "model"
+        return model_of_config(load_config(str(whole.config), whole.options), source), "model"
     if name in RESTORERS:
         return create_restorer(name, source, **arguments), "restorer"
     makers = {"classifier": create_classifier, "backbone": create_backbone}

@@ -134,9 +134,8 @@ def _network(weight: Weight) -> str:
 
 
 def _config(weight: Weight) -> str:
-    path = str(weight.config)
     changes = "".join(f", `{key.rpartition('.')[2]}`" for key in weight.options)
-    return f"[{Path(path).stem}](configs/{path}){changes}"
+    return f"`{weight.config}`{changes}"
 
 
 def _scores(weight: Weight) -> str:

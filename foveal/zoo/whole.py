@@ -1,0 +1,46 @@
+"""Whole models: what a config describes, with its weights and what is known of its classes."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from foveal.engine.checkpoint import extract_state_dict, load_checkpoint, load_state_dict
+from foveal.registry import MODELS
+
+
+def model_of_config(cfg: Config, checkpoint: str | Path | None) -> Any:
+    """Build a config's model, with ``cfg`` and ``dataset_meta``, the classes and palette of its data.
+
+    Args:
+        cfg: Loaded by `foveal.config.load_config`.
+        checkpoint: Path or URL; what it knows of its classes comes before the config's; None: random weights.
+
+    Raises:
+        CheckpointError: If the file is unreadable or does not fit.
+    """
+    model = MODELS.build(copy.deepcopy(cfg.model))
+    model.cfg = cfg
+    model.dataset_meta = dict(dataset_node(cfg).get("metainfo") or {})
+    if checkpoint is not None:
+        content = load_checkpoint(checkpoint)
+        load_state_dict(model, extract_state_dict(content), checkpoint)
+        meta = content.get("meta") or {}
+        # mmdet and mmseg wrote CLASSES before their third versions
+        before = {"classes": meta["CLASSES"]} if meta.get("CLASSES") else {}
+        model.dataset_meta = {**model.dataset_meta, **before, **(meta.get("dataset_meta") or {})}
+    return model
+
+
+def dataset_node(cfg: Config) -> dict[str, Any]:
+    """Return the config of the test (else validation) data set, through wrappers such as RepeatDataset."""
+    for phase in ("test_dataloader", "val_dataloader"):
+        node = (cfg.get(phase) or {}).get("dataset")
+        while node is not None and "dataset" in node:
+            node = node["dataset"]
+        if node is not None:
+            return node
+    return {}
