@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import ast
 import os
 import re
+import signal
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,6 +24,29 @@ from foveal.errors import FovealError
 MODEL = "a config, or a name: of a whole model in the zoo, of foveal.list_restorers() or foveal.list_backbones()"
 
 
+class _Interrupt:
+    """Stops at Ctrl-C; a second one, while workers and files are being closed, ends the process there and then.
+
+    So do ten seconds: an interrupt that comes while a callback of the interpreter runs is lost.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __call__(self, number: int, frame: Any) -> None:
+        """Called by the system's signal."""
+        self.came = True
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+        os.write(2, b"\nfoveal: interrupted; once more ends it at once\n")
+        _thread.start_new_thread(_end_after, (10,))  # threading's locks may be held by what was interrupted
+        raise KeyboardInterrupt
+
+
+def _end_after(seconds: float) -> None:
+    time.sleep(seconds)
+    os._exit(130)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 when it did what it was asked, 2 with one sentence when the user can mend it.
 
@@ -28,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     arguments = _parser().parse_args(argv)
     warnings.filterwarnings("ignore", module="mmengine|mmcv|albumentations|timm")
+    interrupt = _Interrupt()
+    if threading.current_thread() is threading.main_thread() and argv is None:
+        signal.signal(signal.SIGINT, interrupt)
     try:
         arguments.run(arguments)
     except KeyboardInterrupt:
@@ -36,8 +66,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         # whoever reads the output, such as head, has enough; at the exit Python would flush it and complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except FovealError as error:
-        if arguments.debug:
+    except Exception as error:
+        # libraries catch a KeyboardInterrupt and raise something else
+        if interrupt.came:
+            sys.exit(130)
+        if arguments.debug or not isinstance(error, FovealError):
             raise
         print(f"foveal: {_sentence(error)}", file=sys.stderr)
         sys.exit(2)

@@ -4,6 +4,7 @@ from foveal.engine.checkpoint_hook import CheckpointHook
 from foveal.engine.cpu_amp import CpuAmpOptimWrapper
 from foveal.engine.exp_momentum_ema import ExpMomentumEMA
 from foveal.engine.image_scores_hook import ImageScoresHook
+from foveal.engine.iter_timer_hook import IterTimerHook
 from foveal.engine.late_augmentation_hooks import PipelineSwitchHook, YOLOXModeSwitchHook
 from foveal.engine.layer_decay import LearningRateDecayOptimizerConstructor
 from foveal.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
@@ -25,6 +26,7 @@ __all__ = [
     "ExpMomentumEMA",
     "ImageScoresHook",
     "IterBasedTrainLoop",
+    "IterTimerHook",
     "LearningRateDecayOptimizerConstructor",
     "NumClassCheckHook",
     "PipelineSwitchHook",

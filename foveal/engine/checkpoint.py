@@ -169,8 +169,17 @@ def save_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
         OSError: If the disk is full or not writable. An older file under ``path`` stays as it was.
     """
     content = to_plain(checkpoint)
-    with replacing(Path(path)) as temporary:
-        torch.save(content, temporary)
+    try:
+        with replacing(Path(path)) as temporary, open(temporary, "wb") as file:
+            torch.save(content, file)
+    except (OSError, RuntimeError) as error:
+        # torch's writer complains of its own state when it is closed on a file that could not be written
+        link: BaseException | None = error
+        while link is not None and not isinstance(link, OSError):
+            link = link.__context__
+        if link is None:
+            raise
+        raise OSError(link.errno, link.strerror or str(link), str(path)) from error
 
 
 class replacing:
@@ -189,11 +198,15 @@ class replacing:
         if kind is not None:
             Path(self.temporary).unlink(missing_ok=True)
             return
-        # without fsync a power cut can leave the new name on an empty file
-        with open(self.temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(self.temporary, 0o644)
-        os.replace(self.temporary, self.path)
+        try:
+            # without fsync a power cut can leave the new name on an empty file
+            with open(self.temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.chmod(self.temporary, 0o644)
+            os.replace(self.temporary, self.path)
+        except OSError:
+            Path(self.temporary).unlink(missing_ok=True)
+            raise
 
 
 def to_plain(value: Any, where: str = "") -> Any:

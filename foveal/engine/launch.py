@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 
 from foveal.config import load_config
+from foveal.engine.faults import check_writable, explained
 from foveal.engine.progress_hook import ProgressHook
 from foveal.engine.runner import Runner
 from foveal.errors import ConfigError
@@ -121,6 +122,7 @@ def _prepare(path: str | Path, work_dir: str | None, options: dict[str, Any] | N
     config = load_config(path, options)
     config.launcher = launcher
     config.work_dir = work_dir or config.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
+    check_writable(config.work_dir)
     if launcher == "pytorch" and "RANK" not in os.environ:
         raise ConfigError("--launcher pytorch needs torchrun: torchrun --nproc-per-node N tools/train.py CONFIG …")
     if launcher == "pytorch" and not torch.cuda.is_available() and not torch.distributed.is_initialized():
@@ -146,7 +148,8 @@ def _use_amp(config: Config) -> None:
 def _run(runner: Runner, work: Callable[[], Any]) -> Any:
     """Run, and take the progress bar away whatever happens, so that an error's sentence stands below it."""
     try:
-        result = work()
+        with explained():
+            result = work()
     finally:
         for hook in runner.hooks:
             if isinstance(hook, ProgressHook):

@@ -40,12 +40,12 @@ class RunRecordHook(Hook):
 
     def __init__(self) -> None:
         self.record: dict[str, Any] = {}
-        self._start = time.time()
+        self._start = time.perf_counter()
 
     @master_only
     def before_run(self, runner: Any) -> None:
         """Note what is known at the start."""
-        self._start = time.time()
+        self._start = time.perf_counter()
         self.record = {
             "command": sys.argv,
             "config": _plain(runner.cfg.to_dict()),
@@ -54,7 +54,7 @@ class RunRecordHook(Hook):
             "seed": runner.seed,
             "world_size": get_world_size(),
             "data": {},
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self._start)),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime()),
             "status": "running",
             "metrics": {},
             "best": {},
@@ -97,7 +97,7 @@ class RunRecordHook(Hook):
         self._write(runner)
 
     def _write(self, runner: Any) -> None:
-        self.record |= {"iterations": runner.iter, "seconds": round(time.time() - self._start, 1)}
+        self.record |= {"iterations": runner.iter, "seconds": round(time.perf_counter() - self._start, 1)}
         with replacing(Path(runner.log_dir) / FILE) as temporary:
             Path(temporary).write_text(json.dumps(self.record, indent=1))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader
 import foveal
 from foveal.engine import checkpoint as ckpt
 from foveal.engine import mmengine_loading
+from foveal.engine.faults import start_worker
 from foveal.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from foveal.engine.random_state import random_state
 from foveal.errors import CheckpointError, ConfigError
@@ -37,15 +39,19 @@ class Runner(MMRunner):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         mmengine_loading.install()
         super().__init__(*args, **kwargs)
+        # a second of work for a large config: once a run, not once a checkpoint
+        self._config_text = self.cfg.pretty_text
 
     @staticmethod
     def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
-        """As mmengine's, but starting an iteration draws nothing from the global random generator.
+        """As mmengine's, but workers end that can give no batch, and nothing is drawn to start an iteration.
 
-        Else a validation, or a resume in the middle of an epoch, would shift every later random number of the model.
+        Else, with the global random generator, a validation, or a resume in the middle of an epoch, would shift every
+        later random number of the model.
         """
         loader = MMRunner.build_dataloader(*args, **kwargs)
         loader.generator = torch.Generator()
+        loader.worker_init_fn = partial(start_worker, loader.worker_init_fn)
         return loader
 
     def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
@@ -102,7 +108,7 @@ class Runner(MMRunner):
             "meta": {
                 "epoch": self.epoch + 1 if by_epoch else self.epoch,
                 "iter": self.iter if by_epoch else self.iter + 1,
-                "cfg": self.cfg.pretty_text,
+                "cfg": self._config_text,
                 "seed": self.seed,
                 "time": time.strftime("%Y-%m-%d %H:%M:%S"),
                 "foveal_version": foveal.__version__,

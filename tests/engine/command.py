@@ -21,4 +21,4 @@ def run(words, out, err, environment):
             os.dup2(target.fileno(), stream.fileno())
     torch.set_num_threads(1)
     sys.argv = ["foveal", *words]
-    main(words)
+    main()

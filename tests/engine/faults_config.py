@@ -1,0 +1,2 @@
+_base_ = "toy_config.py"
+custom_imports = dict(imports=["toy", "faults"])
