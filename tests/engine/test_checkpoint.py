@@ -178,8 +178,8 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file.pth"
     ckpt.save_checkpoint({"value": 1}, path)
 
-    def fails(content, name):
-        Path(name).write_bytes(b"half a check")
+    def fails(content, file):
+        file.write(b"half a check")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", fails)
