@@ -278,10 +278,13 @@ def _train(a: argparse.Namespace) -> None:
 
 
 def _test(a: argparse.Namespace) -> None:
+    from mmengine.dist import is_main_process
+
     from foveal.engine.launch import test
 
     metrics = test(a.config, a.checkpoint, a.work_dir, a.out, a.show_dir, a.cfg_options, a.launcher, a.tta)
-    print("\n".join(f"{name}: {value:.4f}" for name, value in metrics.items()))
+    if is_main_process():
+        print("\n".join(f"{name}: {value:.4f}" for name, value in metrics.items()))
 
 
 def _predict(a: argparse.Namespace) -> None:

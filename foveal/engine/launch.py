@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from mmengine.config import Config
 
 from foveal.config import load_config
 from foveal.engine.faults import check_writable, explained
+from foveal.engine.processes import join_group
 from foveal.engine.progress_hook import ProgressHook
 from foveal.engine.runner import Runner
 from foveal.errors import ConfigError
@@ -123,11 +123,11 @@ def _prepare(path: str | Path, work_dir: str | None, options: dict[str, Any] | N
     config.launcher = launcher
     config.work_dir = work_dir or config.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
     check_writable(config.work_dir)
-    if launcher == "pytorch" and "RANK" not in os.environ:
-        raise ConfigError("--launcher pytorch needs torchrun: torchrun --nproc-per-node N tools/train.py CONFIG …")
-    if launcher == "pytorch" and not torch.cuda.is_available() and not torch.distributed.is_initialized():
-        # mmengine selects a CUDA device first; a group that exists already it takes as it is
-        torch.distributed.init_process_group("gloo")
+    if launcher != "none":
+        join_group(launcher, (config.get("env_cfg") or {}).get("dist_cfg", {}).get("backend", "nccl"))
+        config.launcher = "pytorch"
+    if launcher != "none" and not torch.cuda.is_available():
+        # mmengine's default asks for a GPU
         config.model_wrapper_cfg = {
             "type": "MMDistributedDataParallel",
             "broadcast_buffers": False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from mmengine.dist import get_world_size
 from mmengine.runner import EpochBasedTrainLoop as MMEpochBasedTrainLoop
 from mmengine.runner import IterBasedTrainLoop as MMIterBasedTrainLoop
 from torch.utils.data import DataLoader
@@ -23,8 +24,7 @@ class EpochBasedTrainLoop(MMEpochBasedTrainLoop):
 
     def __init__(self, runner: Any, dataloader: Any, **options: Any) -> None:
         super().__init__(runner, dataloader, **options)
-        if len(self.dataloader) == 0:
-            raise ConfigError(_no_batch(self.dataloader))
+        _check_loader(self.dataloader)
 
     def run(self) -> Any:
         """Train to the last epoch; return the model."""
@@ -68,8 +68,7 @@ class IterBasedTrainLoop(MMIterBasedTrainLoop):
 
     def __init__(self, runner: Any, dataloader: Any, **options: Any) -> None:
         super().__init__(runner, dataloader, **options)
-        if len(self.dataloader) == 0:
-            raise ConfigError(_no_batch(self.dataloader))
+        _check_loader(self.dataloader)
 
     def run(self) -> Any:
         """Train to the last iteration; return the model."""
@@ -113,9 +112,12 @@ def endless(loader: DataLoader, start: int) -> Iterator[Any]:
         epoch += 1
 
 
-def _no_batch(loader: DataLoader) -> str:
+def _check_loader(loader: DataLoader) -> None:
     dataset: Any = loader.dataset
-    return (
-        f"the training data set gives no batch: {len(dataset)} samples, batch size {loader.batch_size}, "
-        f"drop_last={loader.drop_last}"
-    )
+    if len(loader) == 0:
+        raise ConfigError(
+            f"the training data set gives no batch: {len(dataset)} samples, batch size {loader.batch_size}, "
+            f"drop_last={loader.drop_last}"
+        )
+    if len(dataset) < get_world_size():
+        raise ConfigError(f"{get_world_size()} processes cannot share {len(dataset)} training samples: start fewer")

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import master_only
+from mmengine.dist import get_world_size, master_only
 from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner as MMRunner
@@ -112,6 +112,7 @@ class Runner(MMRunner):
                 "seed": self.seed,
                 "time": time.strftime("%Y-%m-%d %H:%M:%S"),
                 "foveal_version": foveal.__version__,
+                "run": self._identity(),
                 "dataset_meta": plain_metainfo(getattr(self.train_dataloader.dataset, "metainfo", {})),
                 **(meta or {}),
             },
@@ -182,7 +183,10 @@ class Runner(MMRunner):
         if "random" not in content or "optimizer" not in content:
             raise CheckpointError(f"{filename} holds weights only: use it as load_from, it cannot be resumed")
         meta = content["meta"]
+        before, now = meta.get("run") or {}, self._identity()
+        check_same_run(before, now, filename)
         self.train_loop._epoch, self.train_loop._iter = meta["epoch"], meta["iter"]
+        self._rescale(before, now)
         self._resume_seed(meta["seed"])
         check_classes(content, self.train_dataloader.dataset, filename)
         _restore_hub(self.message_hub, content["message_hub"])
@@ -193,6 +197,30 @@ class Runner(MMRunner):
                 scheduler.load_state_dict(state)
         self.train_loop.resumed_random_state = content["random"]
         self.logger.info(f"resumed from {filename} at epoch {meta['epoch']}, iteration {meta['iter']}")
+
+    def _identity(self) -> dict[str, Any]:
+        """What makes a run another one, beside the model, and what makes its batches others."""
+        loader = self.train_dataloader
+        optimizer = getattr(self.optim_wrapper, "optimizer", None)
+        return {
+            "optimizer": type(optimizer).__name__,
+            "training data": f"{type(loader.dataset).__name__} of {len(loader.dataset)} samples",
+            "batches": len(loader),
+            "processes": get_world_size(),
+        }
+
+    def _rescale(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        """Go on at the same share of the epoch where batches are larger or smaller than they were."""
+        if before.get("batches", now["batches"]) == now["batches"]:
+            return
+        self.logger.warning(
+            f"{before['batches']} batches an epoch on {before['processes']} processes became {now['batches']} on "
+            f"{now['processes']}: the run goes on at the same share of the epoch, not exactly as it would have"
+        )
+        if isinstance(self.train_loop, EpochBasedTrainLoop):
+            done = self.train_loop._iter - self.train_loop._epoch * before["batches"]
+            share = done / before["batches"]
+            self.train_loop._iter = self.train_loop._epoch * now["batches"] + round(share * now["batches"])
 
     def load_or_resume(self) -> None:
         """Resume from ``load_from`` or, with ``resume=True`` alone, from what ``work_dir/last_checkpoint`` names."""
@@ -240,6 +268,20 @@ def find_last_checkpoint(work_dir: str | Path) -> Path | None:
     """
     pointer = Path(work_dir) / ckpt.POINTER
     return ckpt.pointed_to(pointer) if pointer.is_file() else None
+
+
+def check_same_run(before: dict[str, Any], now: dict[str, Any], source: str | Path) -> None:
+    """Refuse to go on with another optimiser or with other data; an older file does not say what it had.
+
+    Raises:
+        CheckpointError: If they differ; names what.
+    """
+    keys = [key for key in ("optimizer", "training data") if before.get(key, now[key]) != now[key]]
+    if keys:
+        differing = "; ".join(f"{key}: {before[key]} then, {now[key]} now" for key in keys)
+        raise CheckpointError(
+            f"{source} is of another run, which cannot be resumed here ({differing}); as load_from, it begins a new one"
+        )
 
 
 def check_classes(content: dict[str, Any], dataset: Any, source: str | Path) -> None:

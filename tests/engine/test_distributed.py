@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from foveal.engine import processes
+from foveal.errors import ConfigError
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 # images of one size: padding, which is up to the images that are together in a batch, is background to learn from
 CONFIG = """
@@ -71,7 +74,7 @@ class MeanLossHook(Hook):
 @HOOKS.register_module(force=True)
 class DieHook(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        if runner.iter == 1 and runner.rank == 1:
+        if runner.iter == 2 and runner.rank == 1 and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -98,8 +101,9 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def run(folder, name, *words, processes=0, task=("train", "config.py")):
+def run(folder, name, *words, processes=0, restarts=0, task=("train", "config.py")):
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", str(free_port())]
+    launcher += ["--max-restarts", str(restarts)]
     command = [sys.executable, *(launcher if processes else []), "-m", "foveal.cli", *task]
     command += ["--work-dir", name, *(("--launcher", "pytorch") if processes else ()), *words]
     paths = os.pathsep.join((str(ROOT), str(folder)))
@@ -134,8 +138,8 @@ def test_two_processes_score_each_image_once(folder):
     torch.save({"state_dict": {"weight": torch.zeros(1)}}, folder / "oracle.pth")
     oracle = ["--cfg-options", "model=dict(_delete_=True,type='Oracle')"]
     scores = []
-    for processes in (0, 2):
-        done = run(folder, f"t{processes}", *oracle, processes=processes, task=("test", "config.py", "oracle.pth"))
+    for count in (0, 2):
+        done = run(folder, f"t{count}", *oracle, processes=count, task=("test", "config.py", "oracle.pth"))
         assert done.returncode == 0, done.stderr[-2000:]
         lines = [line for line in done.stdout.splitlines() if line.startswith("coco/bbox_mAP")]
         scores.append(dict(line.split(": ") for line in lines[:6]))
@@ -151,3 +155,100 @@ def test_a_process_that_dies_ends_the_run_with_its_name(folder):
     assert done.returncode != 0
     assert time.monotonic() - start < 90
     assert re.search(r"rank +: 1 ", done.stderr) and "SIGKILL" in done.stderr
+
+
+def test_torchrun_starts_it_again_and_it_goes_on(folder):
+    words = ["--cfg-options", "train_dataloader.batch_size=2", "default_hooks.checkpoint.interval=1"]
+    whole = run(folder, "whole", *words, processes=2)
+    assert whole.returncode == 0, whole.stderr[-2000:]
+    config = folder / "config.py"
+    config.write_text(config.read_text().replace('[dict(type="MeanLossHook")]', '[dict(type="DieHook")]'))
+    again = run(folder, "again", "--resume", *words, processes=2, restarts=1)
+    assert again.returncode == 0, again.stderr[-2000:]
+    # the checkpoint of the third iteration may or may not have been written when the process died
+    assert re.search(r"resumed from .*iter_[23]\.pth", again.stdout)
+    one, two = (torch.load(folder / n / "iter_5.pth", weights_only=True)["state_dict"] for n in ("whole", "again"))
+    assert all(torch.equal(value, two[key]) for key, value in one.items())
+
+
+def slurm(folder, rank, port, **environment):
+    """A task as srun starts it, whose scontrol says where the first node is."""
+    (folder / "bin").mkdir(exist_ok=True)
+    scontrol = folder / "bin" / "scontrol"
+    scontrol.write_text('#!/bin/sh\ntest "$*" = "show hostname node[1-2]" && printf "127.0.0.1\\nnode2\\n"\n')
+    scontrol.chmod(0o755)
+    command = [sys.executable, "-m", "foveal.cli", "train", "config.py", "--work-dir", "slurm", "--launcher", "slurm"]
+    command += ["--cfg-options", "train_dataloader.batch_size=2", "train_cfg.max_iters=2"]
+    found = {"SLURM_PROCID": str(rank), "SLURM_NTASKS": "2", "SLURM_LOCALID": "0", "SLURM_NODELIST": "node[1-2]"}
+    path = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": f"{ROOT}:{folder}", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **path, **found, "MASTER_PORT": str(port), **environment}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
+
+
+def test_srun_starts_two_tasks(folder):
+    port = free_port()
+    tasks = [slurm(folder, rank, port) for rank in (0, 1)]
+    outputs = [task.communicate(timeout=300) for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], outputs
+    assert len(json.loads((folder / "slurm" / "losses.json").read_text())) == 2
+    assert json.loads(next((folder / "slurm").glob("*/run.json")).read_text())["world_size"] == 2
+
+
+def test_a_port_that_is_taken_is_named(folder):
+    with socket.socket() as other:
+        other.bind(("0.0.0.0", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        task = slurm(folder, 0, port)
+        _, errors = task.communicate(timeout=120)
+    assert task.returncode == 2
+    assert errors.strip().splitlines()[-1] == (
+        f"foveal: 127.0.0.1:{port} is taken by another program: set MASTER_PORT to a free port"
+    )
+
+
+def test_more_processes_than_samples(folder):
+    few = ["--cfg-options", "train_dataloader.dataset.indices=1", "train_dataloader.batch_size=1"]
+    done = run(folder, "few", *few, processes=2)
+    assert done.returncode != 0
+    assert "foveal: 2 processes cannot share 1 training samples: start fewer" in done.stderr
+
+
+def alike(rank, port, versions, folder):
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE="2")
+    torch.distributed.init_process_group("gloo")
+    try:
+        processes.check_alike(versions[rank])
+    except ConfigError as error:
+        (folder / f"{rank}").write_text(str(error))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_with_other_software_are_refused(tmp_path):
+    torch.multiprocessing.spawn(alike, (free_port(), ["torch 2", "torch 2"], tmp_path), 2)
+    assert list(tmp_path.iterdir()) == []
+    torch.multiprocessing.spawn(alike, (free_port(), ["torch 2", "torch 3"], tmp_path), 2)
+    wanted = "the processes have different software: torch 2 on rank 0; torch 3 on rank 1"
+    assert [(tmp_path / name).read_text() for name in "01"] == [wanted, wanted]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "environment", "message"),
+    [
+        ("slurm", {}, "--launcher slurm needs srun, which sets SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID"),
+        ("mpi", {"OMPI_COMM_WORLD_RANK": "0"}, "needs mpirun, which sets OMPI_COMM_WORLD_SIZE, OMPI_COMM_WORLD_LOCAL"),
+        (
+            "slurm",
+            {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_LOCALID": "0", "SLURM_NODELIST": "n1", "PATH": ""},
+            "finds no scontrol to tell the first node of 'n1': set MASTER_ADDR",
+        ),
+        ("pytorch", {}, "needs torchrun"),
+    ],
+)
+def test_the_wrong_launcher_is_named(launcher, environment, message, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=message):
+        processes.join_group(launcher)

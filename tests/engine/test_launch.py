@@ -1,6 +1,7 @@
 """Training and testing from the command line: what goes wrong is one sentence and exit code 2."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -106,6 +107,31 @@ def test_bad_usage(words, message, toy_config, tmp_path, monkeypatch, capsys):
     assert end.value.code == 2
     errors = capsys.readouterr().err.strip()
     assert message in errors and "\n" not in errors
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        (["optim_wrapper.optimizer=dict(_delete_=True,type='Adam')"], "optimizer: SGD then, Adam now"),
+        (["train_dataloader.dataset.indices=7"], "training data: ToyDataset of 14 samples then, .* of 7 samples now"),
+        (["model=dict(_delete_=True,type='ToyOracle')"], "does not fit"),
+    ],
+)
+def test_another_run_is_not_resumed(changes, wanted, foveal_command, toy_config, tmp_path):
+    foveal_command("train", toy_config, "--work-dir", tmp_path)
+    words = ["--resume", "--cfg-options", "train_cfg.max_epochs=6", *changes]
+    done = foveal_command("train", toy_config, "--work-dir", tmp_path, *words, expect=2)
+    assert re.search(wanted, done.stderr)
+
+
+def test_with_smaller_batches_it_goes_on_at_the_same_share_of_the_epoch(foveal_command, toy_config, tmp_path):
+    stop = ["--cfg-options", "custom_hooks=[dict(type='KillHook',at=14)]", "default_hooks.checkpoint.interval=1"]
+    foveal_command("train", toy_config, "--work-dir", tmp_path, *stop, expect=-9)
+    # 14 of 20 iterations in batches of 3: 4 of the third epoch's 5. In batches of 2 that is 6 of 7.
+    words = ["--resume", "--cfg-options", "train_dataloader.batch_size=2", "custom_hooks=[]"]
+    done = foveal_command("train", toy_config, "--work-dir", tmp_path, *words)
+    assert "5 batches an epoch on 1 processes became 7 on 1: the run goes on at the same share" in done.stdout
+    assert re.findall(r"Epoch\(train\) \[(\d+)\]\[ *(\d+)/7\]", done.stdout)[0] == ("3", "7")
 
 
 def test_debug_raises(tmp_path):
