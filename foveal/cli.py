@@ -273,18 +273,22 @@ class _DictCalls(ast.NodeTransformer):
 
 def _train(a: argparse.Namespace) -> None:
     from foveal.engine.launch import train
+    from foveal.engine.processes import leave_group
 
     train(a.config, a.work_dir, a.resume, a.amp, a.auto_scale_lr, a.cfg_options, a.launcher)
+    leave_group()
 
 
 def _test(a: argparse.Namespace) -> None:
     from mmengine.dist import is_main_process
 
     from foveal.engine.launch import test
+    from foveal.engine.processes import leave_group
 
     metrics = test(a.config, a.checkpoint, a.work_dir, a.out, a.show_dir, a.cfg_options, a.launcher, a.tta)
     if is_main_process():
         print("\n".join(f"{name}: {value:.4f}" for name, value in metrics.items()))
+    leave_group()
 
 
 def _predict(a: argparse.Namespace) -> None:

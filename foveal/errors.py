@@ -23,3 +23,7 @@ class NonFiniteLossError(FovealError, FloatingPointError):
 
 class ExportError(FovealError, RuntimeError):
     """A model cannot be written in a format, or what was written cannot be run."""
+
+
+class SystemFault(FovealError, RuntimeError):
+    """The system refused something or ended a process of ours."""

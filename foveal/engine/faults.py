@@ -17,15 +17,12 @@ from typing import Any
 
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from foveal.errors import ConfigError, FovealError
+from foveal.errors import ConfigError, SystemFault
 
 SHARED_MEMORY = "/dev/shm"
-NOT_SENT = 71  # exit code of a worker that could not hand over a batch: EX_OSERR
+# exit codes of a worker that could not hand over a batch: the system's doing (EX_OSERR), or the batch's (EX_SOFTWARE)
+NOT_SENT, NOT_PICKLED = 71, 70
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-
-
-class SystemFault(FovealError, RuntimeError):
-    """The system refused something or ended a process of ours."""
 
 
 @contextlib.contextmanager
@@ -79,7 +76,8 @@ def start_worker(inner: Callable[[int], None] | None, number: int) -> None:
 def _end_worker(error: Exception, batch: Any) -> None:
     sys.stderr.write(f"data worker {os.getpid()}: {error}\n")
     sys.stderr.flush()
-    os._exit(NOT_SENT)
+    full = any(words in str(error) for words in ("shared memory", "No space left", "Bus error"))
+    os._exit(NOT_SENT if full else NOT_PICKLED)
 
 
 def _of_a_worker(error: RuntimeError) -> str | None:

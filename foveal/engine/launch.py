@@ -124,7 +124,7 @@ def _prepare(path: str | Path, work_dir: str | None, options: dict[str, Any] | N
     config.work_dir = work_dir or config.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
     check_writable(config.work_dir)
     if launcher != "none":
-        join_group(launcher, (config.get("env_cfg") or {}).get("dist_cfg", {}).get("backend", "nccl"))
+        join_group(launcher, (config.get("env_cfg") or {}).get("dist_cfg"))
         config.launcher = "pytorch"
     if launcher != "none" and not torch.cuda.is_available():
         # mmengine's default asks for a GPU

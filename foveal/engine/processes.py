@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -22,12 +24,13 @@ _NAMES = {
 }
 
 
-def join_group(launcher: str, backend: str = "nccl") -> None:
+def join_group(launcher: str, dist_cfg: dict[str, Any] | None = None) -> None:
     """Join the group of processes that a launcher started.
 
     Args:
         launcher: ``pytorch``: torchrun. ``slurm``: srun, one task a GPU. ``mpi``: Open MPI's mpirun, the same.
-        backend: Of `torch.distributed` on GPUs; without a GPU it is gloo.
+        dist_cfg: mmengine's ``env_cfg.dist_cfg``: ``backend`` on GPUs (nccl; without a GPU it is gloo) and ``timeout``
+            in seconds.
 
     Raises:
         ConfigError: If the process was started otherwise, rank 0 cannot be reached, its port is taken, or the processes
@@ -37,6 +40,7 @@ def join_group(launcher: str, backend: str = "nccl") -> None:
         os.environ.update(_translated(launcher, dict(os.environ)))
     if "RANK" not in os.environ:
         raise ConfigError("--launcher pytorch needs torchrun: torchrun --nproc-per-node N tools/train.py CONFIG …")
+    own = dist_cfg or {}
     if not distributed.is_initialized():
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         try:
@@ -46,16 +50,24 @@ def join_group(launcher: str, backend: str = "nccl") -> None:
             # torchrun keeps its store when it starts the processes again, with the addresses of those that died in it
             attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
             distributed.init_process_group(
-                backend if torch.cuda.is_available() else "gloo",
+                own.get("backend", "nccl") if torch.cuda.is_available() else "gloo",
                 store=distributed.PrefixStore(f"attempt {attempt}", store),
                 rank=rank,
                 world_size=world_size,
+                timeout=timedelta(seconds=own["timeout"]) if "timeout" in own else None,
             )
         except (distributed.DistNetworkError, distributed.DistStoreError) as error:
             if "EADDRINUSE" in str(error) or "address already in use" in str(error):
                 raise ConfigError(f"{where} is taken by another program: set MASTER_PORT to a free port") from error
             raise ConfigError(f"cannot join the processes at {where}: {str(error).splitlines()[0]}") from error
     check_alike(f"torch {torch.__version__}, foveal {foveal.__version__}")
+
+
+def leave_group() -> None:
+    """Leave the group, if there is one: threads of gloo that live when the interpreter ends can abort the process."""
+    if distributed.is_initialized():
+        gc.collect()  # a model that is wrapped for the group keeps it
+        distributed.destroy_process_group()
 
 
 def check_alike(versions: str) -> None:

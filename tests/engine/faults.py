@@ -31,6 +31,15 @@ class DyingWorker:
         return results
 
 
+@TRANSFORMS.register_module()
+class Unsendable:
+    """Makes a batch that no process can give to another."""
+
+    def __call__(self, results):
+        results["data_samples"].set_metainfo({"reader": lambda: None})
+        return results
+
+
 @HOOKS.register_module()
 class FaultHook(Hook):
     """Does something to the process after an iteration.

@@ -37,6 +37,15 @@ def test_a_worker_that_is_killed(name, wanted, foveal_command, tmp_path):
     assert re.search(wanted, sentence(done))
 
 
+def test_a_batch_that_no_worker_can_send(foveal_command, tmp_path):
+    pipeline = 'train_dataloader.dataset.pipeline=[dict(type="ToyNoise"),dict(type="Unsendable")]'
+    words = ["--cfg-options", "train_dataloader.num_workers=1", pipeline]
+    done = foveal_command("train", CONFIG, "--work-dir", tmp_path, *words, expect=2)
+    first, last = done.stderr.strip().splitlines()
+    assert "pickle" in first.lower() and "lambda" in first
+    assert re.search(r"a data worker \(process \d+\) ended with exit code 70; num_workers=0 reads the data", last)
+
+
 @pytest.fixture
 def tiny_shared_memory():
     """Words before a command that give it 64 KiB of /dev/shm, in a mount namespace of its own."""
