@@ -104,9 +104,12 @@ def follow_command(line, runs, capsys):
     while re.fullmatch(r"[A-Z_]+=\S*", words[0]):
         words = words[1:]
     program = Path(words[0]).name
-    script = next((word for word in words if word.endswith(".py") and program in ("python", "torchrun")), None)
+    script = next((word for word in words if word.endswith(".py") and program in ("python", "torchrun", "srun")), None)
     if program == "foveal":
         run(words[1:], runs, capsys)
+    elif words[0] == "tools/dist_train.sh":
+        assert (ROOT / words[0]).is_file() and words[2].isdigit(), line
+        parsed(["train", words[1], *words[3:]])
     elif script and script.startswith("tools/"):
         assert (ROOT / script).is_file(), line
         if script in ("tools/train.py", "tools/test.py", "tools/predict.py", "tools/export.py"):

@@ -252,3 +252,14 @@ def test_the_wrong_launcher_is_named(launcher, environment, message, monkeypatch
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=message):
         processes.join_group(launcher)
+
+
+def test_the_script_for_one_machine(folder):
+    command = [str(ROOT / "tools/dist_train.sh"), "config.py", "2", "--work-dir", "script"]
+    command += ["--cfg-options", "train_dataloader.batch_size=2", "train_cfg.max_iters=2"]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": f"{ROOT}:{folder}", "OMP_NUM_THREADS": "1"}
+    pipes = {"capture_output": True, "text": True, "check": False, "timeout": 300}
+    done = subprocess.run(command, cwd=folder, env=environment, **pipes)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(json.loads((folder / "script" / "losses.json").read_text())) == 2
