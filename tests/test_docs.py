@@ -69,7 +69,8 @@ def test_what_a_page_says_works(pages, reader, capsys):
             if block.language == "python":
                 follow_python(block, reader)
             elif block.language == "bash":
-                for line in filter(None, (line.partition(" #")[0].strip() for line in block.text.splitlines())):
+                text = block.text.replace("\\\n", " ")
+                for line in filter(None, (line.partition(" #")[0].strip() for line in text.splitlines())):
                     if not line.startswith("#"):
                         follow_command(line, block.runs, capsys)
             else:
