@@ -41,7 +41,10 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         print_log(f"config: {finding}", logger="current", level=logging.WARNING)
     if options:
         check_options(config._cfg_dict, options)
-        config.merge_from_dict(options)
+        try:
+            config.merge_from_dict(options)
+        except TypeError as error:  # a dict in place of something else, without _delete_
+            raise ConfigError(f"--cfg-options: {str(error).replace('in child config', 'of the options')}") from error
     if foreign:
         adapt_to_foveal(config)
     apply_defaults(config)

@@ -126,7 +126,8 @@ def _prepare(path: str | Path, work_dir: str | None, options: dict[str, Any] | N
     if launcher != "none":
         join_group(launcher, (config.get("env_cfg") or {}).get("dist_cfg"))
         config.launcher = "pytorch"
-    if launcher != "none" and not torch.cuda.is_available():
+    sharded = (config.get("model_wrapper_cfg") or {}).get("type") == "FSDP2"
+    if launcher != "none" and not torch.cuda.is_available() and not sharded:
         # mmengine's default asks for a GPU
         config.model_wrapper_cfg = {
             "type": "MMDistributedDataParallel",

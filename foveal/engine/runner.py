@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import get_world_size, master_only
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner as MMRunner
@@ -23,6 +23,7 @@ from foveal.engine import mmengine_loading
 from foveal.engine.faults import start_worker
 from foveal.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from foveal.engine.random_state import random_state
+from foveal.engine.sharding import is_sharded, parts_of_optimizer, parts_of_state, shard, whole
 from foveal.errors import CheckpointError, ConfigError
 
 # A resumed run needs recent values only: log windows are short, and whole histories would grow every checkpoint.
@@ -54,11 +55,30 @@ class Runner(MMRunner):
         loader.worker_init_fn = partial(start_worker, loader.worker_init_fn)
         return loader
 
-    def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
-        """As mmengine's; alone, with SyncBN as BN and without a line about it in every log."""
-        if self.distributed:
+    def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> nn.Module:
+        """As mmengine's; alone, with SyncBN as BN and without a line about it in every log.
+
+        ``model_wrapper_cfg=dict(type="FSDP2", blocks=("SwinBlock",))`` shares the weights, see `shard`.
+
+        Raises:
+            ConfigError: If weights that are shared shall be averaged, too, or a block is not in the model.
+        """
+        if not self.distributed:
+            return revert_sync_batchnorm(model.to(get_device()))
+        if (model_wrapper_cfg or {}).get("type") != "FSDP2":
             return super().wrap_model(model_wrapper_cfg, model)
-        return revert_sync_batchnorm(model.to(get_device()))
+        if any("EMAHook" in str(hook.get("type")) for hook in self.cfg.get("custom_hooks") or []):
+            raise ConfigError("model_wrapper_cfg.type='FSDP2' shares the weights; EMAHook cannot average parts of them")
+        model = model.to(get_device())
+        if self._train_dataloader is not None:
+            model.init_weights()
+        shard(model, model_wrapper_cfg["blocks"])
+        return model
+
+    def _init_model_weights(self) -> None:
+        """As mmengine's; parts of weights were initialised while they were whole."""
+        if not is_sharded(self.model):
+            super()._init_model_weights()
 
     def build_train_loop(self, loop: Any) -> Any:
         """Build our loop for ``dict(by_epoch=…)`` or a named one, from the config's ``train_cfg``."""
@@ -79,7 +99,6 @@ class Runner(MMRunner):
         except ValueError as error:
             raise ConfigError(f"param_scheduler does not fit a run of {self.max_iters} iterations: {error}") from error
 
-    @master_only
     def save_checkpoint(
         self,
         out_dir: str,
@@ -103,6 +122,9 @@ class Runner(MMRunner):
             by_epoch: True when called at the end of an epoch, False after an iteration.
             backend_args: Not used; mmengine's signature.
         """
+        sharded = is_sharded(self.model)
+        if not (sharded or is_main_process()):
+            return
         model = self.model.module if is_model_wrapper(self.model) else self.model
         content: dict[str, Any] = {
             "meta": {
@@ -124,6 +146,10 @@ class Runner(MMRunner):
             content["optimizer"] = self.optim_wrapper.state_dict()
         if save_param_scheduler and self.param_schedulers is not None:
             content["param_schedulers"] = [_scheduler_state(s) for s in self.param_schedulers]
+        if sharded:
+            content = whole(content)  # all processes give their parts
+            if not is_main_process():
+                return
         self.call_hook("before_save_checkpoint", checkpoint=content)
         ckpt.save_checkpoint(content, Path(out_dir) / filename)
 
@@ -148,7 +174,9 @@ class Runner(MMRunner):
         self.call_hook("after_load_checkpoint", checkpoint=content)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         try:
-            differences = ckpt.load_state_dict(model, ckpt.extract_state_dict(content), filename, strict)
+            state = ckpt.extract_state_dict(content)
+            state = parts_of_state(state, model) if is_sharded(model) else state
+            differences = ckpt.load_state_dict(model, state, filename, strict)
         except CheckpointError as error:
             raise (
                 CheckpointError(f"{error}\n(as load_from, with load_partial=True, it loads what fits)")
@@ -191,7 +219,11 @@ class Runner(MMRunner):
         check_classes(content, self.train_dataloader.dataset, filename)
         _restore_hub(self.message_hub, content["message_hub"])
         if resume_optimizer:
-            self.optim_wrapper.load_state_dict(content["optimizer"])
+            state = content["optimizer"]
+            sharded = is_sharded(self.model)
+            self.optim_wrapper.load_state_dict(
+                parts_of_optimizer(state, self.optim_wrapper.optimizer) if sharded else state
+            )
         if resume_param_scheduler and self.param_schedulers is not None:
             for scheduler, state in zip(self.param_schedulers, content.get("param_schedulers", []), strict=True):
                 scheduler.load_state_dict(state)

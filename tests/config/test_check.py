@@ -142,3 +142,9 @@ def test_missing_config_names_the_nearest(base):
     (base.parent / "orphan.py").write_text("_base_ = ['gone.py']")
     with pytest.raises(ConfigError, match=r"gone\.py"):
         load_config(base.parent / "orphan.py")
+
+
+def test_an_option_of_another_kind_is_named(tmp_path):
+    (tmp_path / "config.py").write_text("optim_wrapper = dict(clip_grad=None)\n")
+    with pytest.raises(ConfigError, match=r"--cfg-options: clip_grad=.* of the options cannot inherit .*_delete_=True"):
+        load_config(tmp_path / "config.py", {"optim_wrapper.clip_grad": {"max_norm": 1.0}})

@@ -171,6 +171,51 @@ def test_torchrun_starts_it_again_and_it_goes_on(folder):
     assert all(torch.equal(value, two[key]) for key, value in one.items())
 
 
+SHARDED = 'model_wrapper_cfg=dict(type="FSDP2",blocks=("BasicBlock",))'
+
+
+def test_weights_that_are_shared_train_as_whole_ones(folder):
+    words = ["--cfg-options", "train_dataloader.batch_size=2", "default_hooks.checkpoint.interval=3"]
+    runs = {
+        "ddp": run(folder, "ddp", *words, processes=2),
+        "fsdp": run(folder, "fsdp", *words, SHARDED, processes=2),
+    }
+    assert all(done.returncode == 0 for done in runs.values()), [done.stderr[-2000:] for done in runs.values()]
+    losses = {name: json.loads((folder / name / "losses.json").read_text()) for name in runs}
+    assert losses["fsdp"] == pytest.approx(losses["ddp"], rel=1e-5)
+    files = {name: torch.load(folder / name / "iter_5.pth", weights_only=True) for name in runs}
+    one, two = files["ddp"], files["fsdp"]
+    assert one["state_dict"].keys() == two["state_dict"].keys()
+    for key, value in one["state_dict"].items():
+        torch.testing.assert_close(two["state_dict"][key], value, rtol=1e-4, atol=1e-6)
+    # either goes on from the other's checkpoint, the optimiser's state included
+    assert one["optimizer"]["state"].keys() == two["optimizer"]["state"].keys()
+    for number, entry in one["optimizer"]["state"].items():
+        momentum = two["optimizer"]["state"][number]["momentum_buffer"]
+        largest = entry["momentum_buffer"].abs().max()
+        assert (momentum - entry["momentum_buffer"]).abs().max() <= 1e-3 * largest
+    done = run(folder, "again", "--resume", str(folder / "ddp" / "iter_3.pth"), *words, SHARDED, processes=2)
+    assert done.returncode == 0, done.stderr[-2000:]
+    again = torch.load(folder / "again" / "iter_5.pth", weights_only=True)["state_dict"]
+    for key, value in one["state_dict"].items():
+        torch.testing.assert_close(again[key], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ['model_wrapper_cfg=dict(type="FSDP2",blocks=("Block",))'],
+            "the model has no Block; it has BasicBlock",
+        ),
+        ([SHARDED, 'custom_hooks=[dict(type="EMAHook")]'], "EMAHook cannot average parts of them"),
+    ],
+)
+def test_what_cannot_be_shared_is_named(options, message, folder):
+    done = run(folder, "wrong", "--cfg-options", "train_dataloader.batch_size=2", *options, processes=2)
+    assert done.returncode != 0 and message in done.stderr
+
+
 def slurm(folder, rank, port, **environment):
     """A task as srun starts it, whose scontrol says where the first node is."""
     (folder / "bin").mkdir(exist_ok=True)
