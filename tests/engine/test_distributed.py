@@ -176,6 +176,7 @@ SHARDED = 'model_wrapper_cfg=dict(type="FSDP2",blocks=("BasicBlock",))'
 
 def test_weights_that_are_shared_train_as_whole_ones(folder):
     words = ["--cfg-options", "train_dataloader.batch_size=2", "default_hooks.checkpoint.interval=3"]
+    words.append("default_hooks.checkpoint.max_keep_ckpts=3")
     runs = {
         "ddp": run(folder, "ddp", *words, processes=2),
         "fsdp": run(folder, "fsdp", *words, SHARDED, processes=2),
