@@ -51,7 +51,8 @@ class Questions(TorchDispatchMode):
         masked = name in INDEXING and any(i is not None and i.dtype == torch.bool for i in args[1])
         if name in ASKING or masked:
             ours = [frame for frame in traceback.extract_stack() if frame.filename.startswith(str(ROOT))]
-            ours = [frame for frame in ours if "tests" not in frame.filename]
+            # an environment may lie in the repository
+            ours = [frame for frame in ours if not {"tests", "site-packages"} & set(Path(frame.filename).parts)]
             self.found.append(f"{name} in {Path(ours[-1].filename).name}, {ours[-1].name}: {ours[-1].line}")
         return function(*args, **(kwargs or {}))
 
