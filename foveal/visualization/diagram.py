@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -76,7 +76,8 @@ def model_parts(model: nn.Module, inputs: Any, **options: Any) -> list[Part]:
     parts.sort(key=lambda part: order[".".join(filter(None, (part.component, part.name)))])
     first = {part.component: place for place, part in reversed(list(enumerate(parts)))}
     parts.sort(key=lambda part: first[part.component])
-    return list(_without_small(_series(parts), LEAST * _counted(model)))
+    least = LEAST * _counted(model)
+    return list(_folded(_folded(parts, _is_next), lambda _, part: part.params < least))
 
 
 def draw_model(title: str, parts: Sequence[Part]) -> str:
@@ -124,28 +125,11 @@ def _running(module: nn.Module, name: str, found: dict[str, Any], top: bool = Fa
     yield from below
 
 
-def _series(parts: list[Part]) -> Iterator[Part]:
-    """Neighbours of one list that give the same shape become one part."""
+def _folded(parts: Iterable[Part], joins: Callable[[Part, Part], bool]) -> Iterator[Part]:
+    """Add the parameters of a part to the one before, of the same component, where ``joins`` says so."""
     kept: Part | None = None
     for part in parts:
-        if kept is not None and part.component == kept.component and part.shape == kept.shape:
-            first = kept.name.partition(" … ")[0]
-            series, _, last = part.name.rpartition(".")
-            if series and series == first.rpartition(".")[0]:
-                kept.name, kept.params = f"{first} … {last}", kept.params + part.params
-                continue
-        if kept is not None:
-            yield kept
-        kept = part
-    if kept is not None:
-        yield kept
-
-
-def _without_small(parts: Iterator[Part], least: float) -> Iterator[Part]:
-    """Parts with fewer parameters go to the one before, in the same component."""
-    kept: Part | None = None
-    for part in parts:
-        if kept is not None and part.component == kept.component and part.params < least:
+        if kept is not None and part.component == kept.component and joins(kept, part):
             kept.params += part.params
             continue
         if kept is not None:
@@ -153,6 +137,16 @@ def _without_small(parts: Iterator[Part], least: float) -> Iterator[Part]:
         kept = part
     if kept is not None:
         yield kept
+
+
+def _is_next(kept: Part, part: Part) -> bool:
+    """Whether a part goes on with the list of the one before, in the same shape; the name then tells where it ends."""
+    first = kept.name.partition(" … ")[0]
+    series, _, last = part.name.rpartition(".")
+    if not series or series != first.rpartition(".")[0] or part.shape != kept.shape:
+        return False
+    kept.name = f"{first} … {last}"
+    return True
 
 
 def _counted(module: nn.Module) -> int:
