@@ -99,7 +99,7 @@ def fit(values: np.ndarray, shift: float, bits: int) -> LogQuantizer:
 def with_logarithms(proto: Any, floating: Path, images: Sequence[np.ndarray], bits: int) -> Any:
     """Return a quantised ONNX model whose activations after softmax and GELU have logarithmic codes.
 
-    In place of each DequantizeLinear there come ONNX's own Log, Round and Gather.
+    In place of each QuantizeLinear and DequantizeLinear there come ONNX's own Log, Round and Gather.
 
     Args:
         proto: ``onnx.ModelProto`` with such pairs.
@@ -118,6 +118,8 @@ def with_logarithms(proto: Any, floating: Path, images: Sequence[np.ndarray], bi
         if sample.min() + shift > -0.01:  # else it is a product of GELU's and something else
             inserted[output] = list(_nodes(fit(sample, shift, bits), quantize.input[0], output, graph))
     nodes = [new for node in graph.node for new in inserted.get(node.output[0], [node])]
+    used = {name for node in nodes for name in node.input}
+    nodes = [node for node in nodes if node.op_type != "QuantizeLinear" or node.output[0] in used]
     del graph.node[:]
     graph.node.extend(nodes)
     onnx.checker.check_model(proto)

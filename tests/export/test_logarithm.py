@@ -65,6 +65,8 @@ def test_a_transformers_graph_has_them_after_softmax_and_gelu(bits, tmp_path):
     tables = [t for t in proto.graph.initializer if t.name.endswith("/table")]
     assert [tuple(t.dims) for t in tables] == [(2**bits,)] * 4
     assert {node.domain for node in proto.graph.node} <= {"", "ai.onnx"}
+    made = {name for node in proto.graph.node for name in node.output}
+    assert made <= {name for node in proto.graph.node for name in node.input} | {out.name for out in proto.graph.output}
 
 
 def test_the_graph_computes_what_the_quantiser_does(tmp_path):
