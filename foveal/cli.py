@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import _thread
 import argparse
 import ast
 import os
 import re
-import signal
 import sys
-import threading
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,31 +16,9 @@ from typing import Any
 from mmengine.config import DictAction
 
 from foveal.errors import FovealError
+from foveal.interrupt import Interrupt
 
 MODEL = "a config, or a name: of a whole model in the zoo, of foveal.list_restorers() or foveal.list_backbones()"
-
-
-class _Interrupt:
-    """Stops at Ctrl-C; a second one, while workers and files are being closed, ends the process there and then.
-
-    So do ten seconds: an interrupt that comes while a callback of the interpreter runs is lost.
-    """
-
-    def __init__(self) -> None:
-        self.came = False
-
-    def __call__(self, number: int, frame: Any) -> None:
-        """Called by the system's signal."""
-        self.came = True
-        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-        os.write(2, b"\nfoveal: interrupted; once more ends it at once\n")
-        _thread.start_new_thread(_end_after, (10,))  # threading's locks may be held by what was interrupted
-        raise KeyboardInterrupt
-
-
-def _end_after(seconds: float) -> None:
-    time.sleep(seconds)
-    os._exit(130)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -55,9 +29,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     arguments = _parser().parse_args(argv)
     warnings.filterwarnings("ignore", module="mmengine|mmcv|albumentations|timm")
-    interrupt = _Interrupt()
-    if threading.current_thread() is threading.main_thread() and argv is None:
-        signal.signal(signal.SIGINT, interrupt)
+    interrupt = Interrupt()
+    if argv is None:
+        interrupt.install()
     try:
         arguments.run(arguments)
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
-    {"cache"},
+    {"cache", "interrupt"},
     {"ops", "errors"},
     {"registry", "layers", "structures"},
     {"data", "evaluation", "backbones", "necks", "heads"},
