@@ -1,9 +1,10 @@
 """MiT, the Mix Transformer of SegFormer (Xie et al., NeurIPS 2021, arXiv:2105.15203).
 
 Features: [N, 3, H, W] to [N, C1, H/4, W/4], [N, C2, H/8, W/8], [N, C3, H/16, W/16], [N, C4, H/32, W/32], rounded up.
-Official code and weights: https://github.com/NVlabs/SegFormer. Arguments and keys are those of
-https://github.com/open-mmlab/mmsegmentation, to which NVIDIA's are converted. The two differ in one number, the epsilon
-of the norms that ``embed_norm_cfg`` is for: the names mit_b0 to mit_b5 compute what NVIDIA's code computes.
+Official code and weights: https://github.com/NVlabs/SegFormer; NVIDIA has the same weights on Hugging Face. Arguments
+and keys are those of https://github.com/open-mmlab/mmsegmentation, to which NVIDIA's names and those of Hugging Face
+are converted. The two codes differ in one number, the epsilon of the norms that ``embed_norm_cfg`` is for: the names mit_b0
+to mit_b5 compute what NVIDIA's code computes.
 """
 
 from __future__ import annotations
@@ -276,6 +277,14 @@ class MixVisionTransformer(BaseModule):
         apply_train_mode(self, parts, self.frozen_stages, self.norm_eval, mode)
         return self
 
+    def adapt_state_dict(self, state_dict: StateDict, prefix: str) -> None:
+        """Take the encoder out of NVIDIA's SegFormer, or out of the copy of it in Hugging Face's names."""
+        hub = any(key.startswith(_HUB) for key in state_dict)
+        theirs = [key for key in state_dict if key.startswith(_HUB if hub else prefix)]
+        encoder = {key if hub else key.removeprefix(prefix): state_dict.pop(key) for key in theirs}
+        converted = convert_state_dict(encoder, {})
+        state_dict.update({f"{prefix}{key}": value for key, value in converted.items()})
+
     def stage_of(self, name: str) -> tuple[int, int | None]:
         """Return the stage and block of a parameter, for layer-wise decay; a stage's norm is with its last block."""
         stage, part, inner = (int(word) if word.isdigit() else 0 for word in name.split(".")[1:4])
@@ -283,6 +292,23 @@ class MixVisionTransformer(BaseModule):
 
 
 _PARTS = {"patch_embed": 0, "block": 1, "norm": 2}
+_HUB = "segformer.encoder."
+_FROM_HUB = (
+    (r"^segformer\.encoder\.", ""),
+    (r"^patch_embeddings\.(\d)\.layer_norm\.", r"patch_embed\1.norm."),
+    (r"^patch_embeddings\.", "patch_embed"),
+    (r"^block\.", "block"),
+    (r"^layer_norm\.", "norm"),
+    (r"\.layer_norm_(\d)\.", r".norm\1."),
+    (r"\.attention\.self\.query\.", ".attn.q."),
+    (r"\.attention\.self\.key\.", ".attn.kv."),
+    (r"\.attention\.self\.(sr|layer_norm)\.", r".attn.\1."),
+    (r"\.attn\.layer_norm\.", ".attn.norm."),
+    (r"\.attention\.output\.dense\.", ".attn.proj."),
+    (r"\.mlp\.dense(\d)\.", r".mlp.fc\1."),
+    (r"^classifier\.", "head."),
+    (r"^(patch_embed|block|norm)(\d)\.", lambda part: f"{part[1]}{int(part[2]) + 1}."),
+)
 _FROM_NVIDIA = (
     (r"\.attn\.proj\.", ".attn.attn.out_proj."),
     (r"\.proj\.", ".projection."),
@@ -295,7 +321,12 @@ _FROM_NVIDIA = (
 
 
 def convert_state_dict(official: StateDict, wanted: StateDict) -> StateDict:
-    """Turn NVIDIA's names into mmseg's, queries, keys and values into one tensor, linear layers into convolutions."""
+    """Turn NVIDIA's names into mmseg's, queries, keys and values into one tensor, linear layers into convolutions.
+
+    Files on Hugging Face, which NVIDIA published there, have other names for the same.
+    """
+    if f"{_HUB}patch_embeddings.0.proj.weight" in official:
+        official = _nvidias_names(official)
     if "patch_embed1.proj.weight" not in official:
         return official
     converted = {}
@@ -312,6 +343,20 @@ def convert_state_dict(official: StateDict, wanted: StateDict) -> StateDict:
             key = re.sub(pattern, new, key)
         converted[key] = value[:, :, None, None] if ".ffn." in key and value.ndim == 2 else value
     return converted
+
+
+def _nvidias_names(hub: StateDict) -> StateDict:
+    """Rename what has Hugging Face's names, without a segmentor's head; keys and values are one tensor."""
+    renamed = {}
+    for key, value in hub.items():
+        if ".self.value." in key or key.startswith("decode_head."):
+            continue
+        if ".self.key." in key:
+            value = torch.cat((value, hub[key.replace(".self.key.", ".self.value.")]))
+        for pattern, new in _FROM_HUB:
+            key = re.sub(pattern, new, key)
+        renamed[key] = value
+    return renamed
 
 
 register_family(

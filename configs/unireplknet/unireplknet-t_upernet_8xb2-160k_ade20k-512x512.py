@@ -2,14 +2,14 @@
 
     python tools/train.py configs/unireplknet/unireplknet-t_upernet_8xb2-160k_ade20k-512x512.py --launcher pytorch
 
-Eight GPUs, two images each. The authors report mIoU 48.6 (49.1 multi-scale) on images resized to multiples of 32
-pixels; here they keep their size. All layers learn at one rate, as there. Numbers:
+Eight GPUs, two images each. The authors report mIoU 48.6 (49.1 multi-scale). All layers learn at one rate, as there.
+Numbers:
 segmentation/configs/ade20k/upernet_unireplknet_t_512_160k_ade20k.py of AILab-CVC/UniRepLKNet.
 """
 
 _base_ = [
     "../_base_/models/upernet_ade20k.py",
-    "../_base_/datasets/ade20k_512x512.py",
+    "../_base_/datasets/ade20k_512x512_multiple.py",
     "../_base_/schedules/adamw_160k.py",
 ]
 

@@ -32,6 +32,7 @@ _GONE_HOSTS = ("download.openmmlab.com",)
 _REQUIRED = {"name": str, "arch": str, "source": str, "task": str, "data": str, "params": dict, "metrics": dict}
 _OPTIONAL = {
     "arguments": dict,
+    "bytes": int,
     "config": str,
     "flops": dict,
     "hub": str,
@@ -70,6 +71,7 @@ class Weight:
         licence: Of the repository, which the weights come under.
         commit: Of the repository when it was read.
         arguments: Of `create_classifier` or `create_backbone`, beside the name, that the file needs.
+        bytes: Of the file, where it is known.
         config: Of a whole model that `foveal.init_model` builds by this entry's name: the file under configs/.
         flops: The same for multiply-accumulates, which the papers call FLOPs; at ``size``, see `count_macs`.
         hub: ``owner/repository/file`` on Hugging Face, where the official code downloads it.
@@ -78,8 +80,8 @@ class Weight:
         note: What else to know.
         options: What the model changes in ``config``, by dotted path.
         page: That links the file where ``url`` is None.
-        printed_for: Arguments of the network that the printed counts are of, where it is another form of this one:
-            ``counted_for_printed`` is its count.
+        printed_for: Arguments of the network, or changes of ``config``, that the printed counts are of, where it is
+            another form of this one: ``counted_for_printed`` is its count.
         sha256: Of the file, or its first digits, if published.
         size: Side in pixels of the images that it was trained for and that the FLOPs are of.
         wrapper: Key of the file that the tensors are under; empty: none.
@@ -98,6 +100,7 @@ class Weight:
     licence: str
     commit: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
+    bytes: int | None = None
     config: str | None = None
     flops: dict[str, Any] = field(default_factory=dict)
     hub: str | None = None

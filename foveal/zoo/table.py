@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from foveal.errors import DataError
 from foveal.zoo.index import Weight, list_weights
@@ -27,6 +28,8 @@ def describe_weight(weight: Weight) -> list[str]:
     """Return what is known of an entry, a line a field; the address where a program gets the file is the last one."""
     pairs = [(f.name, getattr(weight, f.name)) for f in fields(weight)]
     lines = [f"{name}: {_plain(value)}" for name, value in pairs if value is not None and value != {} and value != ""]
+    if weight.bytes is None:
+        lines.append(f"bytes: not published; the parameters counted take {weight.params['counted'] * 4 / 1e6:.1f} MB")
     address = weight.address or "none for a program; open url or page in a browser"
     return [*lines, f"address: {address}{', which is no more' if weight.unreachable else ''}"]
 
@@ -75,6 +78,7 @@ def _introduction() -> Iterator[str]:
         "*Printed* is what the source prints, to its digits. *Counted* is what our network has: parameters, and\n"
         "multiply-accumulates for one image of the size given (`foveal.zoo.flops.count_macs`), which the papers call\n"
         "FLOPs. Scores are the published ones: none has been measured here yet.\n\n"
+        "Where a config is named, the whole model is built by its name: `foveal.init_model(name, file)`.\n"
         "The whole models of mmdet and mmseg were published at download.openmmlab.com, which is no more. Their\n"
         "entries keep the name of the file and the first digits of its SHA-256: `foveal zoo info NAME`, and give\n"
         "the path of a "
@@ -92,22 +96,23 @@ def _family_tables(family: str, weights: list[Weight]) -> Iterator[str]:
         yield "| File | Network | Data | Size | Params printed | counted | FLOPs printed | counted | Top-1 |"
         yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for w in classifiers:
-        cells = [_link(w), _network(w), w.data, w.size, w.params.get("printed"), _counted(w.params, 1e6, "M")]
-        cells += [w.flops.get("printed"), _counted(w.flops, 1e9, "G"), w.metrics.get("top-1")]
+        cells = [_link(w), _network(w), w.data, w.size, w.params.get("printed"), _counted(w)]
+        cells += [w.flops.get("printed"), _counted(w, w.flops, 1e9, "G"), w.metrics.get("top-1")]
         yield _row(cells)
     whole = [w for w in weights if w.config is not None]
     if whole:
-        yield "| Name for `foveal.init_model` | Config, and what differs | Data | Params counted | Scores |"
-        yield "| --- | --- | --- | --- | --- |"
+        yield "\n| Name for `foveal.init_model` | Config, and what differs | Data | Params printed | counted | Scores |"
+        yield "| --- | --- | --- | --- | --- | --- |"
     for w in whole:
-        yield _row([f"`{w.name}`", _config(w), w.data, _counted(w.params, 1e6, "M"), _scores(w)])
+        name = f"`{w.name}`" if w.unreachable else _link(w)
+        yield _row([name, _config(w), w.data, w.params.get("printed"), _counted(w), _scores(w)])
     others = [w for w in weights if w.task != "classification" and w.config is None]
     if others:
         whose = "Params" if all(w.task == "restoration" for w in others) else "Backbone's params"
         yield f"\n| File | Network | For | Method | Data | {whose} counted | Scores |"
         yield "| --- | --- | --- | --- | --- | --- | --- |"
         for w in others:
-            yield _row([_link(w), _network(w), w.task, w.method, w.data, _counted(w.params, 1e6, "M"), _scores(w)])
+            yield _row([_link(w), _network(w), w.task, w.method, w.data, _counted(w), _scores(w)])
     notes = {w.note: [v.name for v in weights if v.note == w.note] for w in weights if w.note}
     if notes:
         yield ""
@@ -115,16 +120,21 @@ def _family_tables(family: str, weights: list[Weight]) -> Iterator[str]:
         yield f"- {', '.join(f'`{name}`' for name in names)}: {note}"
 
 
-def _counted(counts: dict[str, int], unit: float, letter: str) -> str:
+def _counted(weight: Weight, counts: dict[str, Any] | None = None, unit: float = 1e6, letter: str = "M") -> str:
+    """What is counted, by default the parameters in millions, and of which other form the printed figure is."""
+    counts = weight.params if counts is None else counts
     text = f"{counts['counted'] / unit:.2f}{letter}"
     other = counts.get("counted_for_printed")
-    return text if other is None else f"{text} ({other / unit:.2f}{letter} fused)"
+    if other is None:
+        return text
+    form = "fused, no auxiliary head" if "model.auxiliary_head" in weight.printed_for else "fused"
+    return f"{text} ({other / unit:.2f}{letter} {form})"
 
 
 def _link(weight: Weight) -> str:
-    if weight.url is None:
-        return f"`{weight.name}` ([folder]({weight.page}))"
     hub = f" ([hub]({weight.address}))" if weight.hub else ""
+    if weight.url is None:
+        return f"`{weight.name}` ([folder]({weight.page})){hub}"
     return f"[`{weight.name}`]({weight.url}){hub}"
 
 

@@ -9,22 +9,27 @@ from typing import Any
 from mmengine.config import Config
 
 from foveal.engine.checkpoint import extract_state_dict, load_checkpoint, load_state_dict
-from foveal.registry import MODELS
+from foveal.registry import DATASETS, MODELS
 
 
 def model_of_config(cfg: Config, checkpoint: str | Path | None) -> Any:
     """Build a config's model, with ``cfg`` and ``dataset_meta``, the classes and palette of its data.
 
+    The classes are those that the file has; else the config's; else those that its data set always has.
+
     Args:
         cfg: Loaded by `foveal.config.load_config`.
-        checkpoint: Path or URL; what it knows of its classes comes before the config's; None: random weights.
+        checkpoint: Path or URL; None: random weights.
 
     Raises:
         CheckpointError: If the file is unreadable or does not fit.
     """
     model = MODELS.build(copy.deepcopy(cfg.model))
     model.cfg = cfg
-    model.dataset_meta = dict(dataset_node(cfg).get("metainfo") or {})
+    node = dataset_node(cfg)
+    configured = dict(node.get("metainfo") or {})
+    always = {} if "classes" in configured else getattr(DATASETS.get(node.get("type", "")), "METAINFO", {})
+    model.dataset_meta = {**always, **configured}
     if checkpoint is not None:
         content = load_checkpoint(checkpoint)
         load_state_dict(model, extract_state_dict(content), checkpoint)

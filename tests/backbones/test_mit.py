@@ -1,6 +1,7 @@
 """MiT beside what mmseg computes, and NVIDIA's files of both kinds."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,52 @@ def test_reads_segmentors_in_the_names_of_nvidia_and_of_mmseg(recipe, tmp_path):
     torch.save({"state_dict": {f"backbone.{k}": v for k, v in model.state_dict().items()} | head}, tmp_path / "mm.pth")
     again = create_backbone("mit_b0", tmp_path / "mm.pth").state_dict()
     assert all(torch.equal(value, again[key]) for key, value in model.state_dict().items())
+
+
+# NVIDIA's names of parts, and those of the same on Hugging Face, before the numbers count from 0
+HUB_NAMES = (
+    (r"^patch_embed(\d)\.proj", r"patch_embeddings.\1.proj"),
+    (r"^patch_embed(\d)\.norm", r"patch_embeddings.\1.layer_norm"),
+    (r"^block(\d)\.(\d+)\.norm(\d)", r"block.\1.\2.layer_norm_\3"),
+    (r"^norm(\d)", r"layer_norm.\1"),
+    (r"^block(\d)", r"block.\1"),
+    (r"attn\.q\.", "attention.self.query."),
+    (r"attn\.sr\.", "attention.self.sr."),
+    (r"attn\.norm\.", "attention.self.layer_norm."),
+    (r"attn\.proj\.", "attention.output.dense."),
+    (r"mlp\.fc(\d)", r"mlp.dense\1"),
+)
+
+
+def hub_names(state):
+    """NVIDIA's encoder as Hugging Face names it: keys apart from values, stages counted from 0."""
+    named = {}
+    for key, value in state.items():
+        for pattern, new in HUB_NAMES:
+            key = re.sub(pattern, new, key)
+        key = re.sub(r"^(\w+)\.(\d)", lambda part: f"{part[1]}.{int(part[2]) - 1}", key)
+        if ".attn.kv." in key:
+            for word, half in zip(("key", "value"), value.chunk(2), strict=True):
+                named["segformer.encoder." + key.replace("attn.kv", f"attention.self.{word}")] = half
+        else:
+            named[f"segformer.encoder.{key}"] = value
+    return named
+
+
+def test_reads_the_files_on_the_hub(recipe, tmp_path):
+    state = hub_names(official(recipe))
+    assert "segformer.encoder.block.0.1.attention.self.value.weight" in state
+    classifier = {"classifier.weight": torch.randn(7, 256), "classifier.bias": torch.randn(7)}
+    torch.save(state | classifier, tmp_path / "mit_b0.bin")
+    torch.save(state | {"decode_head.linear_fuse.weight": torch.zeros(8, 8, 1, 1)}, tmp_path / "segformer.bin")
+    torch.save(official(recipe), tmp_path / "nvidia.pth")
+    expected = create_backbone("mit_b0", tmp_path / "nvidia.pth").state_dict()
+    for model in (
+        create_backbone("mit_b0", tmp_path / "mit_b0.bin"),
+        create_backbone("mit_b0", tmp_path / "segformer.bin"),
+        create_classifier("mit_b0", tmp_path / "mit_b0.bin", num_classes=7).backbone,
+    ):
+        assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
 
 
 def test_another_size_is_named(recipe, tmp_path):

@@ -14,9 +14,10 @@ import pytest
 import torch
 import yaml
 
-from foveal.api import init_model
+from foveal.api import init_model, predict
 from foveal.cli import main
 from foveal.config import load_config
+from foveal.data.ade20k import ADE20K_CLASSES
 from foveal.engine.download import cached
 from foveal.models.classifier import ImageClassifier
 from foveal.registry import MODELS
@@ -67,10 +68,10 @@ MISPRINTED = {
 
 
 def built(weight, **arguments):
-    arguments = {**weight.arguments, **arguments}
     if weight.config is not None:
         with torch.device("meta"):
-            return MODELS.build(load_config(weight.config, weight.options).model)
+            return MODELS.build(load_config(weight.config, {**weight.options, **arguments}).model)
+    arguments = {**weight.arguments, **arguments}
     if weight.task == "restoration":
         with torch.device("meta"):
             return create_restorer(weight.arch, **arguments)
@@ -92,24 +93,24 @@ def printed(text):
     return float(digits) * unit, 10.0 ** -len(digits.partition(".")[2]) * unit
 
 
-FAMILIES = sorted({weight.family for weight in list_weights()})
-WHOLE = sorted({weight.family for weight in list_weights() if weight.config is not None})
+NETWORKS = [weight for weight in list_weights() if weight.config is None]
+WHOLE = [weight for weight in list_weights() if weight.config is not None]
 
 
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) - set(WHOLE)))
+@pytest.mark.parametrize("family", sorted({weight.family for weight in NETWORKS}))
 def test_parameters_are_those_of_our_network(family):
-    check_counts([weight for weight in list_weights() if weight.family == family])
+    check_counts([weight for weight in NETWORKS if weight.family == family])
 
 
-@pytest.mark.parametrize("family", WHOLE)
+@pytest.mark.parametrize("family", sorted({weight.family for weight in WHOLE}))
 def test_a_whole_model_is_built_from_its_config(family):
-    check_counts([weight for weight in list_weights() if weight.family == family][:1])
+    check_counts([weight for weight in WHOLE if weight.family == family][:1])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", WHOLE)
+@pytest.mark.parametrize("family", sorted({weight.family for weight in WHOLE}))
 def test_all_whole_models_are_built_from_their_configs(family):
-    check_counts([weight for weight in list_weights() if weight.family == family])
+    check_counts([weight for weight in WHOLE if weight.family == family])
 
 
 def check_counts(weights):
@@ -357,6 +358,20 @@ def test_a_whole_model_is_imported_with_its_classes(whole, tmp_path):
         import_checkpoint("retina", path, out, depth=18)
 
 
+def test_a_model_of_the_authors_predicts_and_names_the_classes_of_its_data(tmp_path):
+    """NVIDIA's files name no classes."""
+    model = init_model("segformer_mit_b0", device="cpu")
+    torch.save(model.state_dict(), tmp_path / "b0.pth")
+    model = init_model("segformer_mit_b0", tmp_path / "b0.pth", "cpu")
+    assert model.dataset_meta["classes"] == ADE20K_CLASSES
+    (sample,) = predict(model, ROOT / "demo" / "images" / "000000000030.jpg")
+    assert sample.metainfo["img_shape"][0] % 32 == sample.metainfo["img_shape"][1] % 32 == 0
+    assert tuple(sample.pred_sem_seg.data.shape[-2:]) == sample.metainfo["ori_shape"]
+    own = {"test_dataloader.dataset.metainfo.classes": ["a", "b"]}
+    changed = init_model("segformer_mit_b0", device="cpu", cfg_options=own)
+    assert changed.dataset_meta == {"classes": ["a", "b"]}
+
+
 def test_a_host_that_is_no_more_is_not_asked(whole, monkeypatch):
     path, _, digest = whole
     monkeypatch.setattr("urllib.request.urlopen", lambda *a, **k: pytest.fail("asked"))
@@ -382,4 +397,6 @@ def test_a_file_that_can_be_had_comes_before_one_that_cannot():
 def test_cfsrs_files_are_those_of_the_index(shared):
     for scale in (2, 4):
         path = shared / "weights" / f"CFSR_x{scale}.pth"
-        assert get_weight(f"CFSR_x{scale}").sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        weight = get_weight(f"CFSR_x{scale}")
+        assert weight.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert weight.bytes == path.stat().st_size

@@ -31,6 +31,7 @@ from foveal.data.transforms.resize import (
     Resize,
     ResizeEdge,
     ResizeShortestEdge,
+    ResizeToMultiple,
 )
 from foveal.data.transforms.restoration import Flip, MATLABLikeResize, ModCrop, PairedRandomCrop, RandomTransposeHW
 from foveal.data.transforms.wrappers import RandomApply, RandomChoice
@@ -78,5 +79,6 @@ __all__ = [
     "Resize",
     "ResizeEdge",
     "ResizeShortestEdge",
+    "ResizeToMultiple",
     "YOLOXHSVRandomAug",
 ]

@@ -95,6 +95,34 @@ class FixScaleResize(Resize):
 
 
 @TRANSFORMS.register_module()
+class ResizeToMultiple(BaseTransform):
+    """Stretch to the next size that a number divides, in both directions: what a network's strides need.
+
+    Args:
+        size_divisor: The number, in pixels.
+        interpolation: Of the image; label maps and masks take the nearest pixel.
+
+    Raises:
+        ConfigError: If ``size_divisor`` is not a positive integer, or ``interpolation`` unknown.
+
+    Source: the transform of this name of open-mmlab/mmsegmentation.
+    """
+
+    def __init__(self, size_divisor: int = 32, interpolation: str = "bilinear") -> None:
+        if not isinstance(size_divisor, int) or size_divisor < 1:
+            raise ConfigError(f"ResizeToMultiple: size_divisor must be a positive integer, got {size_divisor!r}")
+        check_choice("ResizeToMultiple", "interpolation", interpolation, INTERPOLATIONS)
+        self.size_divisor = size_divisor
+        self.interpolation = interpolation
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Resize a sample; ``scale_factor`` and ``img_shape`` are the new ones."""
+        height, width = (edge + -edge % self.size_divisor for edge in results["img"].shape[:2])
+        resize_sample(results, (width, height), self.interpolation)
+        return results
+
+
+@TRANSFORMS.register_module()
 class ResizeShortestEdge(BaseTransform):
     """Resize so that the short edge has a given length, unless the long edge would exceed ``max_size``.
 

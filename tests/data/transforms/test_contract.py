@@ -21,6 +21,7 @@ CONFIGS = {
     "RandomChoiceResize": dict(scales=[(40, 30), (60, 50)], keep_ratio=True),
     "RandomChoiceResize-edge": dict(scales=[31, 47], resize_type="ResizeShortestEdge", max_size=64),
     "ResizeShortestEdge": dict(scale=32, max_size=48),
+    "ResizeToMultiple": dict(size_divisor=32),
     "ResizeEdge": dict(scale=33),
     "RandomFlip": dict(prob=0.7, direction=["horizontal", "vertical", "diagonal"]),
     "Pad": dict(size_divisor=32),

@@ -4,7 +4,14 @@ import mmcv
 import numpy as np
 import pytest
 
-from foveal.data.transforms import FixScaleResize, RandomChoiceResize, RandomResize, Resize, ResizeEdge
+from foveal.data.transforms import (
+    FixScaleResize,
+    RandomChoiceResize,
+    RandomResize,
+    Resize,
+    ResizeEdge,
+    ResizeToMultiple,
+)
 from foveal.data.transforms import ResizeShortestEdge as ShortestEdge
 from foveal.errors import ConfigError
 from foveal.registry import TRANSFORMS
@@ -52,6 +59,14 @@ def test_fix_scale_rounds_down():
 )
 def test_shortest_edge(shape, expected):
     assert ShortestEdge(scale=50, max_size=128)({"img": np.zeros(shape, np.uint8)})["img_shape"] == expected
+
+
+def test_to_multiple_is_mmcvs(make_sample):
+    sample = make_sample(shape=(60, 96))
+    expected = mmcv.imresize_to_multiple(sample["img"], divisor=32, scale_factor=1)
+    sample = ResizeToMultiple(size_divisor=32)(sample)
+    assert np.array_equal(sample["img"], expected) and sample["img_shape"] == (64, 96)
+    assert sample["scale_factor"] == (1.0, 64 / 60)
 
 
 @pytest.mark.parametrize(
