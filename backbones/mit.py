@@ -3,8 +3,8 @@
 Features: [N, 3, H, W] to [N, C1, H/4, W/4], [N, C2, H/8, W/8], [N, C3, H/16, W/16], [N, C4, H/32, W/32], rounded up.
 Official code and weights: https://github.com/NVlabs/SegFormer; NVIDIA has the same weights on Hugging Face. Arguments
 and keys are those of https://github.com/open-mmlab/mmsegmentation, to which NVIDIA's names and those of Hugging Face
-are converted. The two codes differ in one number, the epsilon of the norms that ``embed_norm_cfg`` is for: the names mit_b0
-to mit_b5 compute what NVIDIA's code computes.
+are converted. The two codes differ in one number, the epsilon of the norms that ``embed_norm_cfg`` is for: the names
+mit_b0 to mit_b5 compute what NVIDIA's code computes.
 """
 
 from __future__ import annotations
