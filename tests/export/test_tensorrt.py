@@ -33,6 +33,27 @@ def model_of(*nodes, opset=18, **numbers):
             {},
             "ScatterND at s: reduction add",
         ),
+        (helper.make_node("TopK", ["x", "k"], ["y"], name="t", sorted=0), 18, {"k": 5}, "TopK at t: it always sorts"),
+        (
+            helper.make_node("ReduceSum", ["x", "x"], ["y"], name="r"),
+            18,
+            {},
+            "ReduceSum at r: its input 1 must be a co",
+        ),
+        (
+            helper.make_node("MaxPool", ["x"], ["y", "i"], name="m", kernel_shape=[2]),
+            18,
+            {},
+            "m: has more than 1 output",
+        ),
+        (helper.make_node("MaxPool", ["x"], ["y"], name="m", kernel_shape=[2], dilations=[2]), 18, {}, "m: dilations"),
+        (helper.make_node("DeformConv", ["x"] * 3, ["y"], name="d", pads=[1, 0]), 18, {}, "d: pads differ"),
+        (
+            helper.make_node("Resize", ["x"], ["y"], name="r", keep_aspect_ratio_policy="not_larger"),
+            18,
+            {},
+            "r: it can only stretch",
+        ),
         (helper.make_node("Scan2", ["x"], ["y"], name="o", domain="com.other"), 18, {}, "operators of com.other"),
     ],
 )
@@ -47,6 +68,10 @@ def test_what_it_takes():
         helper.make_node("Relu", ["x"], ["a"]),
         helper.make_node("TopK", ["a", "k"], ["y"]),
         helper.make_node("GridSample", ["x", "x"], ["b"]),
+        helper.make_node("Constant", [], ["axes"], value_ints=[1]),
+        helper.make_node("ReduceSum", ["b", "axes"], ["c"]),
+        helper.make_node("ReduceMean", ["c", "k"], ["d"]),
+        helper.make_node("DeformConv", ["x"] * 3, ["e"], pads=[1, 1, 1, 1]),
     ]
     assert list(problems(model_of(*nodes, k=100))) == []
     assert {"Conv", "NonMaxSuppression", "RoiAlign", "DeformConv", "Scan"} <= SUPPORTED
