@@ -1,0 +1,94 @@
+"""Every config that trains: a run that stops in the middle of an epoch and goes on ends where a whole one does."""
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from foveal.engine.checkpoint import load_checkpoint
+from foveal.engine.launch import train
+from foveal.registry import DATASETS, MODELS
+from foveal.structures import DataSample
+from tests.config.test_configs import TRAINING, images, read, samples
+
+# one of each kind of loop, loss and averaging is quick to run; all others take minutes together
+FAST = {
+    "configs/rtmdet/rtmdet_tiny_8xb32-300e_coco.py",
+    "configs/segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py",
+    "configs/espcn/espcn_x2_coco128.py",
+}
+ITERATIONS, STOP = 4, 3
+
+
+@DATASETS.register_module()
+class NoiseOfConfig(Dataset):
+    """Four samples of a config's task, other ones at every call: only the same random numbers give the same run.
+
+    Args:
+        path: The config.
+    """
+
+    metainfo: dict = {}
+
+    def __init__(self, path):
+        self.config = read(path)
+        with torch.device("meta"):
+            self.scale = getattr(MODELS.build(self.config.model), "scale", None)
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        image = (255 * images(self.config)[0]).byte()
+        if self.config.model.type != "Restorer":
+            return {"inputs": image, "data_samples": samples(self.config)[index % 2]}
+        image = image[..., :32, :32]
+        height, width = (side * self.scale for side in image.shape[-2:])
+        truth = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+        return {"inputs": image, "data_samples": DataSample(gt_img=truth)}
+
+
+def prepared(path, folder):
+    config = read(path)
+    by_epoch = config.train_cfg.get("by_epoch", "Epoch" in config.train_cfg.get("type", ""))
+    config.train_cfg = {"by_epoch": True, "max_epochs": 2} if by_epoch else {"by_epoch": False, "max_iters": ITERATIONS}
+    sampler = {"type": "DefaultSampler" if by_epoch else "InfiniteSampler", "shuffle": True}
+    dataset = {"type": "NoiseOfConfig", "path": path}
+    config.train_dataloader = {"batch_size": 2, "num_workers": 0, "sampler": sampler, "dataset": dataset}
+    for phase in ("val", "test"):
+        for part in ("dataloader", "evaluator", "cfg"):
+            config.pop(f"{phase}_{part}", None)
+    config.randomness = {"seed": 0, "deterministic": True}
+    config.default_hooks = {
+        **config.get("default_hooks", {}),
+        "checkpoint": {"type": "CheckpointHook", "by_epoch": False, "interval": 1},
+    }
+    file = folder / "config.py"
+    config.dump(file)
+    return file
+
+
+def differences(one, two, place=""):
+    """Where two checkpoints are not the same, bit for bit, but for paths and times."""
+    if isinstance(one, torch.Tensor):
+        return [] if torch.equal(one, two) else [place]
+    if isinstance(one, dict):
+        skipped = {"meta", "message_hub"} if not place else ()
+        keys = [key for key in {**one, **two} if key not in skipped]
+        return [x for key in keys for x in differences(one.get(key), two.get(key), f"{place}.{key}")]
+    if isinstance(one, list | tuple):
+        return [x for i, (a, b) in enumerate(zip(one, two, strict=True)) for x in differences(a, b, f"{place}[{i}]")]
+    return [] if one == two else [place]
+
+
+@pytest.mark.parametrize("path", [pytest.param(p, marks=[] if p in FAST else [pytest.mark.slow]) for p in TRAINING])
+def test_a_resumed_run_ends_as_a_whole_one(path, tmp_path, monkeypatch):
+    file = prepared(path, tmp_path)
+    assert train(file, str(tmp_path / "whole")).iter == ITERATIONS
+    assert (
+        train(file, str(tmp_path / "resumed"), resume=str(tmp_path / "whole" / f"iter_{STOP}.pth")).iter == ITERATIONS
+    )
+    whole, resumed = (load_checkpoint(tmp_path / run / f"iter_{ITERATIONS}.pth") for run in ("whole", "resumed"))
+    before = load_checkpoint(tmp_path / "whole" / f"iter_{STOP}.pth")
+    assert differences(whole, before), "the last iteration changed nothing"
+    assert {"state_dict", "optimizer"} <= set(whole)
+    assert differences(whole, resumed) == []
