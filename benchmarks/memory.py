@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.structures import InstanceData, PixelData
+from noise import batch
 from rich.console import Console
 from rich.table import Table
 
 import foveal
 from foveal.config import load_config
 from foveal.registry import MODELS
-from foveal.structures import DataSample
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = {
@@ -50,22 +49,6 @@ def highest() -> int:
     return int(line.split()[1]) * 1024
 
 
-def batch(count: int, size: int) -> dict[str, Any]:
-    """Return images of noise with two boxes, masks and classes of pixels."""
-    boxes = torch.tensor([[8.0, 10, size / 2, size / 3], [size / 4, 21, size - 20, size - 9]])
-    masks = torch.zeros(2, size, size, dtype=torch.bool)
-    masks[:, 20:90, 30:80] = True
-    samples = []
-    for _ in range(count):
-        truth = InstanceData(bboxes=boxes, labels=torch.zeros(2, dtype=torch.long), masks=masks)
-        none = InstanceData(bboxes=boxes[:0], labels=torch.zeros(0, dtype=torch.long), masks=masks[:0])
-        pixels = PixelData(data=torch.randint(0, 150, (1, size, size)))
-        meta = {"img_shape": (size, size), "ori_shape": (size, size), "scale_factor": (1.0, 1.0), "img_path": "noise"}
-        samples.append(DataSample(gt_instances=truth, ignored_instances=none, gt_sem_seg=pixels, metainfo=meta))
-    images = [torch.randint(0, 255, (3, size, size), dtype=torch.uint8) for _ in samples]
-    return {"inputs": images, "data_samples": samples}
-
-
 def peak(name: str, count: int, size: int, with_cp: bool) -> int:
     """Return the bytes that a step holds at most, weights and the optimiser's state included."""
     node = load_config(ROOT / "configs" / CONFIGS[name]).model
@@ -81,7 +64,7 @@ def peak(name: str, count: int, size: int, with_cp: bool) -> int:
             torch.cuda.reset_peak_memory_stats()
         else:
             Path("/proc/self/clear_refs").write_text("5")
-        data = model.data_preprocessor(batch(count, size), training=True)
+        data = model.data_preprocessor(batch(model, count, size, classes=150), training=True)
         loss = model.parse_losses(model(**data, mode="loss"))[0]
         loss.backward()
         optimizer.step()

@@ -1,15 +1,21 @@
-"""Time of a training iteration, its share of data loading, and the ratio to torchvision's model of the same name.
+"""Time of a training iteration: beside torchvision's, and of every method in eager, channels_last, bf16 and compiled.
 
-    python benchmarks/train.py [--iterations 10] [--threads 2] [--workers 0] [--out benchmarks/results/train_cpu.json]
+    python benchmarks/train.py peers [--iterations 10] [--threads 2] [--workers 0] [--out FILE.json]
+    python benchmarks/train.py forms [retinanet …] [--size 128] [--iterations 5] [--threads 2] [--out FILE.json]
 
-RetinaNet-R50 and Mask R-CNN-R50, batch 2, 320x320, the photographs under demo/. Ours and torchvision's alternate in
-one process, iteration by iteration, on the same images, boxes and masks; figures are medians. Both freeze nothing and
-train every batch norm.
+``peers``: RetinaNet-R50 and Mask R-CNN-R50, batch 2, 320x320, the photographs under demo/, and torchvision's models of
+the same names, with the share of loading data. Both freeze nothing and train every batch norm.
+
+``forms``: a config of every method, batch 2, on noise: as it is, with channels_last, in bfloat16 by autocast, and with
+backbone and neck compiled as the config key ``compile=True`` does; times as ratios to the first.
+
+Whatever is compared alternates in one process, iteration by iteration, on the same batches; figures are medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import platform
 import statistics
@@ -18,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import noise
 import torch
 from mmengine.dataset import pseudo_collate
 from rich.console import Console
@@ -27,6 +34,7 @@ from torchvision.models import detection
 
 import foveal
 from foveal.config import load_config
+from foveal.engine.runner import COMPILED
 from foveal.registry import DATASETS, MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +46,40 @@ MODELS_TIMED: dict[str, tuple[str, Callable[..., torch.nn.Module], bool]] = {
     "RetinaNet-R50": ("retinanet/retinanet_r50_fpn_1x_coco.py", detection.retinanet_resnet50_fpn, False),
     "Mask R-CNN-R50": ("mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py", detection.maskrcnn_resnet50_fpn, True),
 }
+# the smallest config of each method
+METHODS = {
+    "retinanet": "retinanet/retinanet_r18_fpn_1x_coco.py",
+    "fcos": "fcos/fcos_r50_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco.py",
+    "atss": "atss/atss_r50_fpn_1x_coco.py",
+    "faster_rcnn": "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
+    "mask_rcnn": "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py",
+    "cascade_mask_rcnn": "cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py",
+    "sparse_rcnn": "sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py",
+    "rtmdet": "rtmdet/rtmdet_tiny_8xb32-300e_coco.py",
+    "rtmdet_ins": "rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py",
+    "yolox": "yolox/yolox_tiny_8xb8-300e_coco.py",
+    "mamba_yolo": "mamba_yolo/mamba_yolo_t_8xb64-300e_coco.py",
+    "ssd": "ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py",
+    "centernet": "centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco.py",
+    "deformable_detr": "deformable_detr/deformable-detr_r50_16xb2-50e_coco.py",
+    "conditional_detr": "conditional_detr/conditional-detr_r50_8xb2-50e_coco.py",
+    "dino": "dino/dino-4scale_r50_8xb2-12e_coco.py",
+    "mask2former": "mask2former/mask2former_r50_8xb2-lsj-50e_coco.py",
+    "fcn": "fcn/fcn_r50-d8_4xb4-160k_ade20k-512x512.py",
+    "pspnet": "pspnet/pspnet_r50-d8_4xb4-160k_ade20k-512x512.py",
+    "deeplabv3plus": "deeplabv3plus/deeplabv3plus_r50-d8_4xb4-160k_ade20k-512x512.py",
+    "upernet": "upernet/upernet_r50_4xb4-160k_ade20k-512x512.py",
+    "sem_fpn": "sem_fpn/fpn_r50_4xb4-160k_ade20k-512x512.py",
+    "segformer": "segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py",
+    "mask2former_semantic": "mask2former/mask2former_r50_8xb2-160k_ade20k-512x512.py",
+    "pp_mobileseg": "pp_mobileseg/pp_mobileseg_tiny_2xb16-80k_ade20k-512x512.py",
+    "bts": "bts/lka-depth_convnext-tiny_4xb4-50e_nyu-416x544.py",
+    "espcn": "espcn/espcn_x2_coco128.py",
+    "cfsr": "cfsr/cfsr_c16_x2_coco128.py",
+    "swinir": "swinir/swinir_c24_x2_coco128.py",
+    "nafnet": "nafnet/nafnet_width32_denoise.py",
+}
+FORMS = ("eager", "channels_last", "bf16", "compiled")
 # the network alone: everything is trained, nothing is loaded
 NETWORK = {"model.backbone.frozen_stages": -1, "model.backbone.norm_eval": False, "model.backbone.init_cfg": None}
 
@@ -147,27 +189,111 @@ def compare(name: str, iterations: int, threads: int, workers: int) -> dict[str,
     }
 
 
+def step_of(form: str, model: Any) -> Callable[[dict[str, Any]], None]:
+    """Return what a training iteration is in a form; the model is changed to be of it."""
+    if form == "channels_last":
+        model.to(memory_format=torch.channels_last)
+    if form == "compiled":
+        for name in COMPILED:
+            if isinstance(getattr(model, name, None), torch.nn.Module):
+                getattr(model, name).compile()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
+    device = next(model.parameters()).device.type
+
+    def step(batch: dict[str, Any]) -> None:
+        optimizer.zero_grad()
+        with torch.autocast(device, torch.bfloat16, enabled=form == "bf16"):
+            data = model.data_preprocessor(copy.deepcopy(batch), training=True)
+            if form == "channels_last":
+                data["inputs"] = data["inputs"].contiguous(memory_format=torch.channels_last)
+            loss, parts = model.parse_losses(model(**data, mode="loss"))
+        if not loss.isfinite():
+            raise RuntimeError(f"the loss is not finite: {parts}")
+        loss.backward()
+        optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def forms(name: str, size: int, iterations: int, threads: int) -> dict[str, Any]:
+    """Return a method's time in eager and the other forms' times relative to it; a sentence for a form that fails."""
+    node = without_files(load_config(ROOT / "configs" / METHODS[name], {}).model)
+    model = MODELS.build(node).to("cuda" if torch.cuda.is_available() else "cpu").train()
+    classes = (node.get("decode_head") or {}).get("num_classes", 80)
+    batches = [noise.batch(model, 2, size, classes) for _ in range(iterations + 2)]
+    steps = {form: step_of(form, copy.deepcopy(model)) for form in FORMS}
+    times: dict[str, list[float]] = {form: [] for form in FORMS}
+    failed: dict[str, str] = {}
+    for number, batch in enumerate(batches):
+        for form in FORMS if number % 2 else FORMS[::-1]:
+            if form in failed:
+                continue
+            start = time.perf_counter()
+            try:
+                steps[form](batch)
+            except Exception as error:
+                failed[form] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            if number >= 2:
+                times[form].append(time.perf_counter() - start)
+    torch._dynamo.reset()
+    result: dict[str, Any] = {"method": name, "eager_s": round(statistics.median(times["eager"]), 4)}
+    for form in FORMS[1:]:
+        ratios = [b / a for a, b in zip(times["eager"], times[form], strict=False)]
+        result[form] = failed.get(form) or round(statistics.median(ratios), 3)
+    figures = {"size": size, "batch_size": 2, "iterations": iterations, "threads": threads}
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return {**result, **figures, "device": device, "torch": torch.__version__, "foveal": foveal.__version__}
+
+
+def without_files(node: Any) -> Any:
+    """A model's config without released weights, in place."""
+    for key in ("init_cfg", "pretrained"):
+        node.pop(key, None)
+        (node.get("backbone") or {}).pop(key, None)
+    loss = node.get("pixel_loss") or {}
+    for part in loss.get("losses", [loss]):
+        if part.get("type") == "PerceptualLoss":
+            part["weights"] = None
+    return node
+
+
 def main() -> None:
     """Measure, print the table, write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--iterations", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--models", nargs="+", choices=list(MODELS_TIMED), default=list(MODELS_TIMED))
-    parser.add_argument("--out", type=Path)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    peers = kinds.add_parser("peers", help="beside torchvision's models")
+    peers.add_argument("models", nargs="*", metavar="MODEL", default=list(MODELS_TIMED))
+    peers.add_argument("--workers", type=int, default=0)
+    ways = kinds.add_parser("forms", help="eager, channels_last, bf16 and compiled")
+    ways.add_argument("models", nargs="*", metavar="METHOD", default=list(METHODS))
+    ways.add_argument("--size", type=int, default=128, help="side of the images in pixels")
+    for kind in (peers, ways):
+        kind.add_argument("--iterations", type=int, default=10 if kind is peers else 5)
+        kind.add_argument("--threads", type=int, default=2)
+        kind.add_argument("--out", type=Path)
     args = parser.parse_args()
+    unknown = set(args.models) - set(MODELS_TIMED if args.kind == "peers" else METHODS)
+    if unknown:
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
 
-    results = [compare(name, args.iterations, args.threads, args.workers) for name in args.models]
-    table = Table("figure", *(result["case"] for result in results))
-    for key in results[0]:
-        if key != "case":
-            table.add_row(key, *(str(result[key]) for result in results))
+    results = []
+    for name in args.models:
+        if args.kind == "peers":
+            results.append(compare(name, args.iterations, args.threads, args.workers))
+        else:
+            results.append(forms(name, args.size, args.iterations, args.threads))
+            print({key: results[-1][key] for key in ("method", "eager_s", *FORMS[1:])}, flush=True)
+        if args.out is not None:
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            args.out.write_text(json.dumps(results, indent=1) + "\n")
+    table = Table("figure", *(result[next(iter(result))] for result in results))
+    for key in list(results[0])[1:]:
+        table.add_row(key, *(str(result[key]) for result in results))
     Console().print(table)
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -28,13 +28,16 @@ from foveal.errors import CheckpointError, ConfigError
 
 # A resumed run needs recent values only: log windows are short, and whole histories would grow every checkpoint.
 _HISTORY = 10_000
+# parts of detectors, segmentors, classifiers and restorers that are only tensors in and tensors out
+COMPILED = ("backbone", "neck", "generator")
 
 
 class Runner(MMRunner):
     """Trains, validates and tests what a config describes; arguments are those of ``mmengine.runner.Runner``.
 
     Changed from mmengine: `save_checkpoint`, `load_checkpoint` and `resume` (our files, exact to the iteration), the
-    two training loops (they start in the middle of an epoch), and a shorter greeting in the log.
+    two training loops (they start in the middle of an epoch), ``compile`` (of the network, not of a whole step), and a
+    shorter greeting in the log.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -79,6 +82,28 @@ class Runner(MMRunner):
         """As mmengine's; parts of weights were initialised while they were whole."""
         if not is_sharded(self.model):
             super()._init_model_weights()
+
+    def _maybe_compile(self, target: str) -> None:
+        """Compile the parts of the network that only compute, for ``compile=True`` or arguments of ``torch.compile``.
+
+        mmengine compiles the whole step, with padding, assignment and sampling: minutes, or an error of the compiler.
+
+        Raises:
+            ConfigError: If ``compile`` is something else, or torch does not take it.
+        """
+        options = self.cfg.get("compile")
+        if not options:
+            return
+        if not isinstance(options, dict | bool):
+            raise ConfigError(f"compile must be True or a dict of arguments of torch.compile, got {options!r}")
+        model: Any = self.model.module if is_model_wrapper(self.model) else self.model
+        parts = [name for name in COMPILED if isinstance(getattr(model, name, None), nn.Module)]
+        try:
+            for name in parts:
+                getattr(model, name).compile(**({} if options is True else options))
+        except (RuntimeError, TypeError) as error:
+            raise ConfigError(f"compile={options!r}: {str(error).splitlines()[0]}") from error
+        self.logger.info(f"compiled, when they first run: {', '.join(parts)}")
 
     def build_train_loop(self, loop: Any) -> Any:
         """Build our loop for ``dict(by_epoch=…)`` or a named one, from the config's ``train_cfg``."""
