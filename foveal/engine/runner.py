@@ -94,13 +94,14 @@ class Runner(MMRunner):
         options = self.cfg.get("compile")
         if not options:
             return
-        if not isinstance(options, dict | bool):
+        if options is not True and not isinstance(options, dict):
             raise ConfigError(f"compile must be True or a dict of arguments of torch.compile, got {options!r}")
+        arguments = {} if options is True else options
         model: Any = self.model.module if is_model_wrapper(self.model) else self.model
         parts = [name for name in COMPILED if isinstance(getattr(model, name, None), nn.Module)]
         try:
             for name in parts:
-                getattr(model, name).compile(**({} if options is True else options))
+                getattr(model, name).compile(**arguments)
         except (RuntimeError, TypeError) as error:
             raise ConfigError(f"compile={options!r}: {str(error).splitlines()[0]}") from error
         self.logger.info(f"compiled, when they first run: {', '.join(parts)}")
