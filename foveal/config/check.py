@@ -71,7 +71,15 @@ _TAKEN_OUT = {
     "optim_wrapper": {"constructor", "paramwise_cfg"},
     "norm_cfg": {"requires_grad"},
 }
-_LISTS = {"pipeline", "switch_pipeline", "custom_hooks", "vis_backends", "param_scheduler"}
+_LISTS = {
+    "pipeline",
+    "switch_pipeline",
+    "custom_hooks",
+    "vis_backends",
+    "param_scheduler",
+    "val_evaluator",
+    "test_evaluator",
+}
 # what components understand themselves: kinds of suppression, and of HorNet's convolution
 _OWN_WORDS = {"nms", "soft_nms", "gnconv", "gngf"}
 

@@ -14,6 +14,7 @@ from mmengine.utils import import_modules_from_strings
 from foveal.config.check import check_config, check_options, check_overrides
 from foveal.config.defaults import apply_defaults
 from foveal.config.family import adapt_to_foveal, is_family_package
+from foveal.config.kinds import check_kinds
 from foveal.config.origin import OPTIONS, Key, Origin, read_config_file, trace
 from foveal.errors import ConfigError
 from foveal.registry import nearest
@@ -45,10 +46,11 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
             config.merge_from_dict(options)
         except TypeError as error:  # a dict in place of something else, without _delete_
             raise ConfigError(f"--cfg-options: {str(error).replace('in child config', 'of the options')}") from error
+    origins = trace_with_options(file, options)
+    check_kinds(config._cfg_dict, origins)
     if foreign:
         adapt_to_foveal(config)
     apply_defaults(config)
-    origins = trace_with_options(file, options)
     check_config(config._cfg_dict, origins)
     return config
 

@@ -47,6 +47,12 @@ def train(
     for key in ("model", "train_dataloader", "train_cfg", "optim_wrapper"):
         if config.get(key) is None:
             raise ConfigError(f"{path}: training needs the key {key!r}")
+    for phase in ("val", "test"):
+        parts = [f"{phase}_dataloader", f"{phase}_evaluator"]
+        missing = [key for key in parts if config.get(key) is None]
+        if len(missing) == 1:
+            (given,) = set(parts) - set(missing)
+            raise ConfigError(f"{path}: {given} needs {missing[0]} beside it; without scores give neither")
     if amp:
         _use_amp(config)
     if auto_scale_lr:

@@ -76,7 +76,7 @@ class CheckInvalidLossHook(Hook):
         losses = {k: v for k, v in outputs.items() if "loss" in k and isinstance(v, torch.Tensor)}
         if not losses or bool(torch.stack([v.detach().float().mean() for v in losses.values()]).isfinite().all()):
             return
-        bad = ", ".join(f"{k} = {float(v.mean())}" for k, v in losses.items() if not bool(v.isfinite().all()))
+        bad = ", ".join(f"{k} = {float(v.detach().mean())}" for k, v in losses.items() if not bool(v.isfinite().all()))
         samples = data_batch.get("data_samples") if isinstance(data_batch, dict) else None
         images = ", ".join(str(s.get("img_path")) for s in samples or [] if s.get("img_path"))
         kept = runner.message_hub.get_info("kept_checkpoints", [])

@@ -1,4 +1,4 @@
-"""The smallest network of every family and kind of head in ONNX and as an engine; test_representative has full widths."""
+"""The smallest network of every family and kind of head as ONNX and as an engine; full widths: test_representative."""
 
 import onnx
 import pytest
