@@ -22,9 +22,9 @@ def batch(model: Any, count: int, size: int, classes: int) -> dict[str, Any]:
     Returns:
         ``inputs``, uint8 [C, size, size] each, and ``data_samples``, as the data preprocessors take them.
     """
-    channels = len(model.data_preprocessor.mean) if hasattr(model.data_preprocessor, "mean") else 3
-    images = [torch.randint(0, 256, (channels, size, size), dtype=torch.uint8) for _ in range(count)]
     scale = getattr(model, "scale", None)
+    channels = 3 if scale is None else len(model.data_preprocessor.mean)
+    images = [torch.randint(0, 256, (channels, size, size), dtype=torch.uint8) for _ in range(count)]
     if scale is not None:
         sharp = [torch.randint(0, 256, (3, size * scale, size * scale), dtype=torch.uint8) for _ in images]
         return {"inputs": images, "data_samples": [DataSample(gt_img=image) for image in sharp]}
