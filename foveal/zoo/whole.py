@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from foveal.engine.checkpoint import extract_state_dict, load_checkpoint, load_state_dict
-from foveal.registry import DATASETS, MODELS
+from foveal.registry import DATASETS, MODELS, lookup
 
 
 def model_of_config(cfg: Config, checkpoint: str | Path | None) -> Any:
@@ -28,7 +28,9 @@ def model_of_config(cfg: Config, checkpoint: str | Path | None) -> Any:
     model.cfg = cfg
     node = dataset_node(cfg)
     configured = dict(node.get("metainfo") or {})
-    always = {} if "classes" in configured else getattr(DATASETS.get(node.get("type", "")), "METAINFO", {})
+    kind = node.get("type", "")
+    dataset = lookup(kind, DATASETS) if isinstance(kind, str) else kind
+    always = {} if "classes" in configured else getattr(dataset, "METAINFO", {})
     model.dataset_meta = {**always, **configured}
     if checkpoint is not None:
         content = load_checkpoint(checkpoint)

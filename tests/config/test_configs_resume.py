@@ -72,6 +72,12 @@ def prepared(path, folder):
     return file
 
 
+def run(file, name, **options):
+    """Train in a folder beside the config; runs of one second need their own names."""
+    resume = options.pop("resume", None)
+    return train(file, str(file.parent / name), resume, options={"experiment_name": name, **options})
+
+
 def differences(one, two, place=""):
     """Where two checkpoints are not the same, bit for bit, but for paths and times."""
     if isinstance(one, torch.Tensor):
@@ -95,9 +101,9 @@ def folder(tmp_path):
 @pytest.mark.parametrize("path", [pytest.param(p, marks=[] if p in FAST else [pytest.mark.slow]) for p in TRAINING])
 def test_a_resumed_run_ends_as_a_whole_one(path, folder):
     file = prepared(path, folder)
-    assert train(file, str(folder / "whole")).iter == ITERATIONS
-    assert train(file, str(folder / "resumed"), resume=str(folder / "whole" / f"iter_{STOP}.pth")).iter == ITERATIONS
-    whole, resumed = (load_checkpoint(folder / run / f"iter_{ITERATIONS}.pth") for run in ("whole", "resumed"))
+    assert run(file, "whole").iter == ITERATIONS
+    assert run(file, "resumed", resume=str(folder / "whole" / f"iter_{STOP}.pth")).iter == ITERATIONS
+    whole, resumed = (load_checkpoint(folder / name / f"iter_{ITERATIONS}.pth") for name in ("whole", "resumed"))
     before = load_checkpoint(folder / "whole" / f"iter_{STOP}.pth")
     assert differences(whole, before), "the last iteration changed nothing"
     assert {"state_dict", "optimizer"} <= set(whole)

@@ -4,17 +4,16 @@ import pytest
 import torch
 
 from foveal.engine.checkpoint import load_checkpoint
-from foveal.engine.launch import train
 from foveal.errors import ConfigError
-from tests.config.test_configs_resume import prepared
+from tests.config.test_configs_resume import prepared, run
 
 CONFIG = "configs/retinanet/retinanet_r18_fpn_1x_coco.py"
 
 
 def test_a_compiled_network_learns_the_same(tmp_path):
     file = prepared(CONFIG, tmp_path)
-    train(file, str(tmp_path / "plain"))
-    runner = train(file, str(tmp_path / "compiled"), options={"compile": {"backend": "eager"}})
+    run(file, "plain")
+    runner = run(file, "compiled", compile={"backend": "eager"})
     compiled = {name for name, module in runner.model.named_modules() if module._compiled_call_impl is not None}
     assert compiled == {"backbone", "neck"}
     plain, same = (load_checkpoint(tmp_path / name / "iter_4.pth")["state_dict"] for name in ("plain", "compiled"))
@@ -33,4 +32,4 @@ def test_a_compiled_network_learns_the_same(tmp_path):
 )
 def test_what_torch_does_not_take_is_a_sentence(options, sentence, tmp_path):
     with pytest.raises(ConfigError, match=sentence):
-        train(prepared(CONFIG, tmp_path), str(tmp_path / "run"), options={"compile": options})
+        run(prepared(CONFIG, tmp_path), "run", compile=options)

@@ -24,7 +24,6 @@ BACKBONES = (
     "CvT",
     "NAT",
     "DiNAT",
-    "DiNAT_s",
     "MixVisionTransformer",
     "SwinTransformer",
     "ResNet",
