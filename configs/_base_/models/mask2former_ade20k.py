@@ -1,17 +1,9 @@
 """Mask2Former for the 150 classes of ADE20K as mmseg sets it; a config adds the backbone."""
 
+_base_ = "./segmentor_ade20k.py"
+
 model = dict(
-    type="EncoderDecoder",
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512),
-        test_cfg=dict(size_divisor=32),
-    ),
+    data_preprocessor=dict(test_cfg=dict(size_divisor=32)),
     decode_head=dict(
         type="Mask2FormerHead",
         num_classes=150,
@@ -60,5 +52,4 @@ model = dict(
             sampler=dict(type="MaskPseudoSampler"),
         ),
     ),
-    test_cfg=dict(mode="whole"),
 )

@@ -1,0 +1,15 @@
+"""A segmentor for ADE20K in crops of 512 x 512, normalised as in mmseg; what it is made of comes beside."""
+
+model = dict(
+    type="EncoderDecoder",
+    data_preprocessor=dict(
+        type="SegDataPreProcessor",
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        size=(512, 512),
+    ),
+    test_cfg=dict(mode="whole"),
+)
