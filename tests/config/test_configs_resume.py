@@ -65,7 +65,7 @@ def prepared(path, folder):
     config.randomness = {"seed": 0, "deterministic": True}
     config.default_hooks = {
         **config.get("default_hooks", {}),
-        "checkpoint": {"type": "CheckpointHook", "by_epoch": False, "interval": 1, "max_keep_ckpts": 2},
+        "checkpoint": {"type": "CheckpointHook", "by_epoch": False, "interval": STOP},  # and the last one
     }
     file = folder / "config.py"
     config.dump(file)
