@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import multiprocessing
 import platform
 import statistics
 import time
@@ -219,6 +220,8 @@ def step_of(form: str, model: Any) -> Callable[[dict[str, Any]], None]:
 
 def forms(name: str, size: int, iterations: int, threads: int) -> dict[str, Any]:
     """Return a method's time in eager and the other forms' times relative to it; a sentence for a form that fails."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
     node = without_files(load_config(ROOT / "configs" / METHODS[name]).model)
     if node.get("as_two_stage"):
         node.num_queries = min(node.num_queries, size**2 // 64)  # of the places that small images have
@@ -241,7 +244,6 @@ def forms(name: str, size: int, iterations: int, threads: int) -> dict[str, Any]
                 failed[form] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
             if number >= 2:
                 times[form].append(time.perf_counter() - start)
-    torch._dynamo.reset()
     result: dict[str, Any] = {"method": name, "eager_s": round(statistics.median(times["eager"]), 4)}
     for form in FORMS[1:]:
         ratios = [b / a for a, b in zip(times["eager"], times[form], strict=False)]
@@ -289,7 +291,9 @@ def main() -> None:
         if args.kind == "peers":
             results.append(compare(name, args.iterations, args.threads, args.workers))
         else:
-            results.append(forms(name, args.size, args.iterations, args.threads))
+            # what is compiled stays in memory: each method in a process of its own
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                results.append(pool.apply(forms, (name, args.size, args.iterations, args.threads)))
             print({key: results[-1][key] for key in ("method", "eager_s", *FORMS[1:])}, flush=True)
         if args.out is not None:
             args.out.parent.mkdir(parents=True, exist_ok=True)
