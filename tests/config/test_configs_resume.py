@@ -10,7 +10,7 @@ from foveal.engine.checkpoint import load_checkpoint
 from foveal.engine.launch import train
 from foveal.registry import DATASETS, MODELS
 from foveal.structures import DataSample
-from tests.config.test_configs import TRAINING, images, read, samples
+from tests.config.test_configs import SIDE, TRAINING, images, read, samples
 
 # one of each kind of loop, loss and averaging is quick to run; all others take minutes together
 FAST = {
@@ -59,6 +59,10 @@ def prepared(path, folder):
     for phase in ("val", "test"):
         for part in ("dataloader", "evaluator", "cfg"):
             config.pop(f"{phase}_{part}", None)
+    pixels = config.model.get("data_preprocessor") or {}
+    pixels.pop("batch_augments", None)  # they make large images of these
+    if pixels.get("size"):
+        pixels["size"] = (SIDE, SIDE)
     # in bfloat16, convolutions of a map of one pixel give a CPU other gradients in every run
     config.optim_wrapper = {k: v for k, v in config.optim_wrapper.items() if k not in ("dtype", "loss_scale")}
     config.optim_wrapper["type"] = "OptimWrapper"
