@@ -223,6 +223,10 @@ def forms(name: str, size: int, iterations: int, threads: int) -> dict[str, Any]
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     node = without_files(load_config(ROOT / "configs" / METHODS[name]).model)
+    pixels = node.get("data_preprocessor") or {}
+    pixels.pop("batch_augments", None)  # they make large images of small ones
+    if pixels.get("size"):
+        pixels["size"] = (size, size)
     if node.get("as_two_stage"):
         node.num_queries = min(node.num_queries, size**2 // 64)  # of the places that small images have
     model = MODELS.build(node).to("cuda" if torch.cuda.is_available() else "cpu").train()

@@ -63,6 +63,8 @@ def prepared(path, folder):
     pixels.pop("batch_augments", None)  # they make large images of these
     if pixels.get("size"):
         pixels["size"] = (SIDE, SIDE)
+    if pixels.get("pad_size_divisor"):
+        pixels["pad_size_divisor"] = min(pixels["pad_size_divisor"], SIDE)
     # in bfloat16, convolutions of a map of one pixel give a CPU other gradients in every run
     config.optim_wrapper = {k: v for k, v in config.optim_wrapper.items() if k not in ("dtype", "loss_scale")}
     config.optim_wrapper["type"] = "OptimWrapper"
