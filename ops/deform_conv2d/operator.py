@@ -67,7 +67,7 @@ def convolve_backward(
         d_x.permute(0, 3, 1, 2).to(x.dtype).contiguous(),
         d_offset.to(offset.dtype),
         d_mask.to(x.dtype if mask is None else mask.dtype),
-        d_weight.reshape(weight.shape).to(weight.dtype),
+        d_weight.reshape(weight.shape).to(weight.dtype).contiguous(),
     )
 
 

@@ -44,6 +44,17 @@ def test_equals_torchvision(backend, case):
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_are_laid_out_as_the_compiler_is_told(backend, case):
+    """torch.compile relies on the strides of the fake implementation."""
+    x, offset, weight, _, mask = (None if t is None else t.detach() for t in tensors(*case))
+    window = [v for value in case[6:] for v in ((value, value) if isinstance(value, int) else value)]
+    arguments = (x, offset, mask, weight, window)
+    y = torch.ops.foveal.deform_conv2d(*arguments, None)
+    for gradient in torch.ops.foveal.deform_conv2d_backward(torch.ones_like(y), *arguments, None):
+        assert gradient.is_contiguous()
+
+
 def test_zero_offsets_are_a_convolution(backend):
     x, offset, weight, bias, _ = tensors(*CASES[1])
     got = deform_conv2d(x, torch.zeros_like(offset), weight, bias, 2, 1)
