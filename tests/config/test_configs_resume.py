@@ -69,6 +69,8 @@ def prepared(path, folder):
     # in bfloat16, convolutions of a map of one pixel give a CPU other gradients in every run
     config.optim_wrapper = {k: v for k, v in config.optim_wrapper.items() if k not in ("dtype", "loss_scale")}
     config.optim_wrapper["type"] = "OptimWrapper"
+    hooks = config.get("custom_hooks") or []  # patches are of a pipeline, which noise does without
+    config.custom_hooks = [hook for hook in hooks if hook["type"] != "ProgressivePatchHook"]
     config.randomness = {"seed": 0, "deterministic": True}
     config.default_hooks = {
         **config.get("default_hooks", {}),
@@ -82,7 +84,8 @@ def prepared(path, folder):
 def run(file, name, **options):
     """Train in a folder beside the config; runs of one second need their own names."""
     resume = options.pop("resume", None)
-    return train(file, str(file.parent / name), resume, options={"experiment_name": name, **options})
+    options["experiment_name"] = f"{file.parent.name}_{name}"
+    return train(file, str(file.parent / name), resume, options=options)
 
 
 def differences(one, two, place=""):
