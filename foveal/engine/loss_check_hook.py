@@ -19,8 +19,9 @@ class CheckInvalidLossHook(Hook):
     Args:
         interval: Look every so many iterations.
         action: ``stop``; or ``skip``: leave the weights as they are, on all processes of a run where one of them has
-            such a loss, log the iteration and go on. What the forward pass itself changed, such as the statistics of
-            batch norms, stays changed.
+            such a loss, log the iteration and go on. Gradients of the iterations before it that wait for the same step,
+            see ``accumulative_counts``, are dropped, too. What the forward pass itself changed, such as the statistics
+            of batch norms, stays changed.
         max_skips: So many iterations in a row are skipped, the next one stops the run.
 
     Raises:
@@ -56,6 +57,7 @@ class CheckInvalidLossHook(Hook):
                 return
             self._in_a_row += 1
             wrapper.zero_grad()
+            wrapper._inner_count += 1  # with accumulated gradients, steps stay where they are in the run
             if self._in_a_row <= self.max_skips:
                 self.skipped += 1
                 text = f"iteration {runner.iter + 1} skipped, its loss is not finite; so far {self.skipped}"

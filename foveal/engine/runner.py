@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 import foveal
 from foveal.engine import checkpoint as ckpt
 from foveal.engine import mmengine_loading
+from foveal.engine.accumulation import restore_gradients, waiting_gradients
 from foveal.engine.faults import start_worker
 from foveal.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from foveal.engine.random_state import random_state
@@ -97,7 +98,7 @@ class Runner(MMRunner):
         if options is not True and not isinstance(options, dict):
             raise ConfigError(f"compile must be True or a dict of arguments of torch.compile, got {options!r}")
         arguments = {} if options is True else options
-        model: Any = self.model.module if is_model_wrapper(self.model) else self.model
+        model = self._network
         parts = [name for name in COMPILED if isinstance(getattr(model, name, None), nn.Module)]
         try:
             for name in parts:
@@ -142,16 +143,18 @@ class Runner(MMRunner):
             out_dir: Folder, made if missing.
             filename: Name in it.
             file_client_args: Not used; mmengine's signature.
-            save_optimizer: Keep the optimiser's state (and the gradient scaler's).
+            save_optimizer: Keep the optimiser's state (and the gradient scaler's, and gradients that await its step).
             save_param_scheduler: Keep the schedulers' state.
             meta: More plain values for the checkpoint's ``meta``.
             by_epoch: True when called at the end of an epoch, False after an iteration.
             backend_args: Not used; mmengine's signature.
         """
         sharded = is_sharded(self.model)
+        gradients = (
+            waiting_gradients(self._network, self.optim_wrapper) if save_optimizer else {}
+        )  # all processes give theirs
         if not (sharded or is_main_process()):
             return
-        model = self.model.module if is_model_wrapper(self.model) else self.model
         content: dict[str, Any] = {
             "meta": {
                 "epoch": self.epoch + 1 if by_epoch else self.epoch,
@@ -164,12 +167,14 @@ class Runner(MMRunner):
                 "dataset_meta": plain_metainfo(getattr(self.train_dataloader.dataset, "metainfo", {})),
                 **(meta or {}),
             },
-            "state_dict": model.state_dict(),
+            "state_dict": self._network.state_dict(),
             "message_hub": _hub_state(self.message_hub),
             "random": random_state(),
         }
         if save_optimizer:
             content["optimizer"] = self.optim_wrapper.state_dict()
+        if gradients:
+            content["gradients"] = gradients
         if save_param_scheduler and self.param_schedulers is not None:
             content["param_schedulers"] = [_scheduler_state(s) for s in self.param_schedulers]
         if sharded:
@@ -198,7 +203,7 @@ class Runner(MMRunner):
         """
         content = ckpt.load_checkpoint(filename, map_location if isinstance(map_location, str) else "cpu")
         self.call_hook("after_load_checkpoint", checkpoint=content)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model = self._network
         try:
             state = ckpt.extract_state_dict(content)
             state = parts_of_state(state, model) if is_sharded(model) else state
@@ -250,11 +255,20 @@ class Runner(MMRunner):
             self.optim_wrapper.load_state_dict(
                 parts_of_optimizer(state, self.optim_wrapper.optimizer) if sharded else state
             )
+            if before == now and "gradients" in content:
+                restore_gradients(self._network, content["gradients"])
+                # mmengine says that they are lost
+                self.logger.addFilter(lambda record: "gradient of some iterations is lost" not in record.getMessage())
         if resume_param_scheduler and self.param_schedulers is not None:
             for scheduler, state in zip(self.param_schedulers, content.get("param_schedulers", []), strict=True):
                 scheduler.load_state_dict(state)
         self.train_loop.resumed_random_state = content["random"]
         self.logger.info(f"resumed from {filename} at epoch {meta['epoch']}, iteration {meta['iter']}")
+
+    @property
+    def _network(self) -> nn.Module:
+        """The model without what wraps it for several processes."""
+        return self.model.module if is_model_wrapper(self.model) else self.model
 
     def _identity(self) -> dict[str, Any]:
         """What makes a run another one, beside the model, and what makes its batches others."""
@@ -265,6 +279,7 @@ class Runner(MMRunner):
             "training data": f"{type(loader.dataset).__name__} of {len(loader.dataset)} samples",
             "batches": len(loader),
             "processes": get_world_size(),
+            "iterations a step": getattr(self.optim_wrapper, "_accumulative_counts", 1),
         }
 
     def _rescale(self, before: dict[str, Any], now: dict[str, Any]) -> None:

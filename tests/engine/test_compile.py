@@ -5,7 +5,7 @@ import torch
 
 from foveal.engine.checkpoint import load_checkpoint
 from foveal.errors import ConfigError
-from tests.config.test_configs_resume import prepared, run
+from tests.config.short_runs import prepared, run
 
 CONFIG = "configs/retinanet/retinanet_r18_fpn_1x_coco.py"
 

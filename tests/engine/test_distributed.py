@@ -176,7 +176,8 @@ SHARDED = 'model_wrapper_cfg=dict(type="FSDP2",blocks=("BasicBlock",))'
 
 def test_weights_that_are_shared_train_as_whole_ones(folder):
     words = ["--cfg-options", "train_dataloader.batch_size=2", "default_hooks.checkpoint.interval=3"]
-    words.append("default_hooks.checkpoint.max_keep_ckpts=3")
+    # steps after iterations 2, 4 and 5: after the third, a gradient waits
+    words += ["default_hooks.checkpoint.max_keep_ckpts=3", "optim_wrapper.accumulative_counts=2"]
     runs = {
         "ddp": run(folder, "ddp", *words, processes=2),
         "fsdp": run(folder, "fsdp", *words, SHARDED, processes=2),
@@ -189,7 +190,11 @@ def test_weights_that_are_shared_train_as_whole_ones(folder):
     assert one["state_dict"].keys() == two["state_dict"].keys()
     for key, value in one["state_dict"].items():
         torch.testing.assert_close(two["state_dict"][key], value, rtol=1e-4, atol=1e-6)
-    # either goes on from the other's checkpoint, the optimiser's state included
+    # either goes on from the other's checkpoint, the optimiser's state and gradients that wait for its step included
+    waiting = [torch.load(folder / n / "iter_3.pth", weights_only=True)["gradients"] for n in ("ddp", "fsdp")]
+    assert waiting[0].keys() == waiting[1].keys()
+    for key, value in waiting[0].items():
+        assert (waiting[1][key] - value).abs().max() <= 1e-3 * value.abs().max() + 1e-7, key
     assert one["optimizer"]["state"].keys() == two["optimizer"]["state"].keys()
     for number, entry in one["optimizer"]["state"].items():
         momentum = two["optimizer"]["state"][number]["momentum_buffer"]
@@ -197,6 +202,7 @@ def test_weights_that_are_shared_train_as_whole_ones(folder):
         assert (momentum - entry["momentum_buffer"]).abs().max() <= 1e-2 * largest  # a wrong one would be of its size
     done = run(folder, "again", "--resume", str(folder / "ddp" / "iter_3.pth"), *words, SHARDED, processes=2)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "gradient of some iterations is lost" not in done.stdout
     again = torch.load(folder / "again" / "iter_5.pth", weights_only=True)["state_dict"]
     for key, value in one["state_dict"].items():
         torch.testing.assert_close(again[key], value, rtol=1e-4, atol=1e-6)

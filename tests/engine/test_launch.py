@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 
 import pytest
 import torch
@@ -76,6 +77,23 @@ def test_nan_is_skipped_on_request(foveal_command, toy_config, tmp_path):
     )
     done = foveal_command("train", config, "--work-dir", tmp_path / "hopeless", expect=2)
     assert "iteration 10" in done.stderr and "loss = nan" in done.stderr
+
+
+def test_a_nan_among_accumulated_gradients_takes_only_its_own_step(foveal_command, toy_config, tmp_path):
+    """Steps are after iterations 3, 6, 9 …; the eighth has no number, so the ninth makes a step alone."""
+    config = tmp_path / "skipping.py"
+    text = toy_config.read_text() + 'default_hooks["loss_check"] = dict(type="CheckInvalidLossHook", action="skip")\n'
+    text = text.replace('dict(type="EMAHook")', "")  # which would change the weights between steps
+    config.write_text(text.replace('type="ToyModel"', 'type="ToyModel", poison_at=8'))
+    words = ["optim_wrapper.accumulative_counts=3", "default_hooks.checkpoint.interval=1"]
+    words += ["default_hooks.checkpoint.max_keep_ckpts=-1"]
+    foveal_command("train", config, "--work-dir", tmp_path / "run", "--cfg-options", *words)
+    files = [load_checkpoint(tmp_path / "run" / f"iter_{number}.pth") for number in range(1, 21)]
+    weights = [file["state_dict"]["net.0.weight"] for file in files]
+    steps = [i + 2 for i, (one, two) in enumerate(pairwise(weights)) if not torch.equal(one, two)]
+    assert steps == [3, 6, 9, 12, 15, 18, 20]
+    waiting = [i + 1 for i, file in enumerate(files) if "gradients" in file]
+    assert waiting == [1, 2, 4, 5, 7, 10, 11, 13, 14, 16, 17, 19]
 
 
 def test_last_checkpoint_survives_a_moved_folder(tmp_path):

@@ -18,6 +18,7 @@ VARIANTS = {
     "epochs": ({}, {"train_dataloader.num_workers": 2}, 13),
     "persistent workers": ({}, {"train_dataloader.num_workers": 1, "train_dataloader.persistent_workers": True}, 9),
     "iterations": (BY_ITERATION, {}, 13),
+    "accumulated gradients": ({}, {"optim_wrapper.accumulative_counts": 8}, 13),  # steps at 8, 16 and the end
 }
 
 
