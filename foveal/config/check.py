@@ -29,6 +29,7 @@ _RUNNER_KEYS = {p for p in inspect.signature(Runner.__init__).parameters if p no
     "find_unused_parameters",
     "load_partial",
     "model_wrapper_cfg",
+    "sync_bn",
     "tta_model",
     "tta_pipeline",
 }

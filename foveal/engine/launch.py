@@ -132,15 +132,6 @@ def _prepare(path: str | Path, work_dir: str | None, options: dict[str, Any] | N
     if launcher != "none":
         join_group(launcher, (config.get("env_cfg") or {}).get("dist_cfg"))
         config.launcher = "pytorch"
-    sharded = (config.get("model_wrapper_cfg") or {}).get("type") == "FSDP2"
-    if launcher != "none" and not torch.cuda.is_available() and not sharded:
-        # mmengine's default asks for a GPU
-        config.model_wrapper_cfg = {
-            "type": "MMDistributedDataParallel",
-            "broadcast_buffers": False,
-            "device_ids": None,
-            "find_unused_parameters": config.get("find_unused_parameters", False),
-        }
     return config
 
 

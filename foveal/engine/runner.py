@@ -12,7 +12,7 @@ import torch
 from mmengine.device import get_device
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.logging import HistoryBuffer
-from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.model import convert_sync_batchnorm, is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner as MMRunner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -21,11 +21,13 @@ import foveal
 from foveal.engine import checkpoint as ckpt
 from foveal.engine import mmengine_loading
 from foveal.engine.accumulation import restore_gradients, waiting_gradients
+from foveal.engine.cpu_sync_norm import synchronise_on_cpus
 from foveal.engine.faults import start_worker
 from foveal.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from foveal.engine.random_state import random_state
 from foveal.engine.sharding import is_sharded, parts_of_optimizer, parts_of_state, shard, whole
 from foveal.errors import CheckpointError, ConfigError
+from foveal.registry import MODEL_WRAPPERS
 
 # A resumed run needs recent values only: log windows are short, and whole histories would grow every checkpoint.
 _HISTORY = 10_000
@@ -60,23 +62,40 @@ class Runner(MMRunner):
         return loader
 
     def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> nn.Module:
-        """As mmengine's; alone, with SyncBN as BN and without a line about it in every log.
+        """As mmengine's; alone, with SyncBN as BN and without a line about it in every log; on CPUs, with SyncBN.
 
         ``model_wrapper_cfg=dict(type="FSDP2", blocks=("SwinBlock",))`` shares the weights, see `shard`.
 
         Raises:
-            ConfigError: If weights that are shared shall be averaged, too, or a block is not in the model.
+            ConfigError: If weights that are shared shall be averaged, too, a block is not in the model, or ``sync_bn``
+                is another word than ``torch``.
         """
+        sync_bn = self.cfg.get("sync_bn")
+        if sync_bn not in (None, "torch"):
+            raise ConfigError(f"sync_bn must be 'torch', which makes a SyncBN of every batch norm, got {sync_bn!r}")
+        model = model.to(get_device())
         if not self.distributed:
-            return revert_sync_batchnorm(model.to(get_device()))
-        if (model_wrapper_cfg or {}).get("type") != "FSDP2":
+            return revert_sync_batchnorm(model)
+        settings = dict(model_wrapper_cfg or {})
+        sharded = settings.get("type") == "FSDP2"
+        on_cpu = get_device() == "cpu"
+        if not (sharded or on_cpu):
             return super().wrap_model(model_wrapper_cfg, model)
+        if sync_bn:
+            model = convert_sync_batchnorm(model)
+        if on_cpu:
+            synchronise_on_cpus(model)
+        if not sharded:
+            # mmengine's own default asks for a GPU
+            settings.setdefault("type", "MMDistributedDataParallel")
+            settings.setdefault("broadcast_buffers", False)
+            settings.setdefault("find_unused_parameters", self.cfg.get("find_unused_parameters", False))
+            return MODEL_WRAPPERS.build({**settings, "module": model})
         if any("EMAHook" in str(hook.get("type")) for hook in self.cfg.get("custom_hooks") or []):
             raise ConfigError("model_wrapper_cfg.type='FSDP2' shares the weights; EMAHook cannot average parts of them")
-        model = model.to(get_device())
         if self._train_dataloader is not None:
             model.init_weights()
-        shard(model, model_wrapper_cfg["blocks"])
+        shard(model, settings["blocks"])
         return model
 
     def _init_model_weights(self) -> None:

@@ -24,7 +24,7 @@ resize = dict(type="Resize", scale=(128, 128), keep_ratio=False)
 steps = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations", with_bbox=True), resize]
 ann_file = "{root}/demo/annotations/instances_detector.json"
 prefix = dict(img="{root}/demo/images")
-model = dict(backbone=dict(norm_eval=True))
+sync_bn = "torch"
 train_dataloader = dict(batch_size=4, dataset=dict(
     ann_file=ann_file, data_prefix=prefix, indices=20,
     pipeline=[*steps, dict(type="RandomFlip", prob=0.5), dict(type="PackInputs")]))

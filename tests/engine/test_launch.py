@@ -112,6 +112,7 @@ def test_last_checkpoint_survives_a_moved_folder(tmp_path):
         (["train", "no_such.py"], "config no_such.py does not exist"),
         (["train", "CONFIG", "--cfg-options", "optm_wrapper.lr=1"], "did you mean optim_wrapper?"),
         (["train", "CONFIG", "--cfg-options", "model.type=ToyModell"], "nearest names: ToyModel"),
+        (["train", "CONFIG", "--cfg-options", "sync_bn=mmcv"], "sync_bn must be 'torch'"),
         (["train", "CONFIG", "--resume", "gone.pth"], "checkpoint gone.pth does not exist"),
         (["train", "CONFIG", "--launcher", "pytorch"], "needs torchrun"),
         (["test", "CONFIG", "gone.pth", "--out", "x.txt"], "--out x.txt: expected a .json file"),
