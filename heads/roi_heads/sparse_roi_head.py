@@ -194,7 +194,8 @@ class SparseRoIHead(BaseModule):
             for n, ((queries, objects), truth) in enumerate(zip(matches, truths, strict=True)):
                 labels[n, queries] = truth.labels[objects]
                 goals[n, queries] = truth.bboxes[objects].to(goals)
-            count = mean_over_ranks((labels < self.num_classes).sum().to(boxes.dtype))
+            # mmdet divides by 1e-7 where a batch has no object; at least one box is the authors' way
+            count = mean_over_ranks((labels < self.num_classes).sum().to(boxes.dtype)).clamp(min=1)
             flat_sizes = sizes.unsqueeze(1).expand_as(boxes).flatten(0, 1)
             flat = (x.flatten(0, 1) for x in (scores, boxes, labels, goals))
             found = self.head_of(i).loss(*flat, flat_sizes, count)

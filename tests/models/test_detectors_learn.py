@@ -33,6 +33,22 @@ def batch():
     return pseudo_collate([data[i] for i in range(4)])
 
 
+@pytest.mark.parametrize("name", [*EVERY_KIND, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+def test_photographs_without_objects(name, batch):
+    """Losses stay of the size of others, and all parameters take part, without which several processes stop."""
+    torch.manual_seed(0)
+    model = revert_sync_batchnorm(small_detector(name)).train()
+    samples = [sample.clone() for sample in batch["data_samples"]]
+    for sample in samples:
+        sample.gt_instances = sample.gt_instances[torch.zeros(len(sample.gt_instances), dtype=torch.bool)]
+    loss, parts = model.parse_losses(
+        model(**model.data_preprocessor({**batch, "data_samples": samples}, True), mode="loss")
+    )
+    assert 0 <= loss < 1e5, parts
+    loss.backward()
+    assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*EVERY_KIND, *OTHERS])
 def test_loss_falls_by_half(name, batch):
