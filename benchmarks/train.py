@@ -22,6 +22,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -296,15 +297,20 @@ def main() -> None:
             results.append(compare(name, args.iterations, args.threads, args.workers))
         else:
             # what is compiled stays in memory: each method in a process of its own
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                results.append(pool.apply(forms, (name, args.size, args.iterations, args.threads)))
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                results.append(pool.submit(forms, name, args.size, args.iterations, args.threads).result())
             print({key: results[-1][key] for key in ("method", "eager_s", *FORMS[1:])}, flush=True)
         if args.out is not None:
             args.out.parent.mkdir(parents=True, exist_ok=True)
             args.out.write_text(json.dumps(results, indent=1) + "\n")
-    table = Table("figure", *(result[next(iter(result))] for result in results))
-    for key in list(results[0])[1:]:
-        table.add_row(key, *(str(result[key]) for result in results))
+    if args.kind == "forms":  # many methods, few figures
+        table = Table("method", "eager_s", *FORMS[1:])
+        for result in results:
+            table.add_row(*(str(result[column.header]) for column in table.columns))
+    else:
+        table = Table("figure", *(result["model"] for result in results))
+        for key in list(results[0])[1:]:
+            table.add_row(key, *(str(result[key]) for result in results))
     Console().print(table)
 
 
