@@ -67,8 +67,7 @@ class Runner(MMRunner):
         ``model_wrapper_cfg=dict(type="FSDP2", blocks=("SwinBlock",))`` shares the weights, see `shard`.
 
         Raises:
-            ConfigError: If weights that are shared shall be averaged, too, a block is not in the model, or ``sync_bn``
-                is another word than ``torch``.
+            ConfigError: If ``sync_bn`` is another word than ``torch``, or weights cannot be shared as the config says.
         """
         sync_bn = self.cfg.get("sync_bn")
         if sync_bn not in (None, "torch"):
@@ -77,20 +76,27 @@ class Runner(MMRunner):
         if not self.distributed:
             return revert_sync_batchnorm(model)
         settings = dict(model_wrapper_cfg or {})
-        sharded = settings.get("type") == "FSDP2"
-        on_cpu = get_device() == "cpu"
+        sharded, on_cpu = settings.get("type") == "FSDP2", get_device() == "cpu"
         if not (sharded or on_cpu):
             return super().wrap_model(model_wrapper_cfg, model)
         if sync_bn:
             model = convert_sync_batchnorm(model)
         if on_cpu:
             synchronise_on_cpus(model)
-        if not sharded:
-            # mmengine's own default asks for a GPU
-            settings.setdefault("type", "MMDistributedDataParallel")
-            settings.setdefault("broadcast_buffers", False)
-            settings.setdefault("find_unused_parameters", self.cfg.get("find_unused_parameters", False))
-            return MODEL_WRAPPERS.build({**settings, "module": model})
+        if sharded:
+            return self._share(settings, model)
+        # mmengine's own default asks for a GPU
+        settings.setdefault("type", "MMDistributedDataParallel")
+        settings.setdefault("broadcast_buffers", False)
+        settings.setdefault("find_unused_parameters", self.cfg.get("find_unused_parameters", False))
+        return MODEL_WRAPPERS.build({**settings, "module": model})
+
+    def _share(self, settings: dict[str, Any], model: Any) -> nn.Module:
+        if set(settings) != {"type", "blocks"} or not isinstance(settings["blocks"], (list, tuple)):
+            raise ConfigError(
+                "model_wrapper_cfg of type FSDP2 has blocks, classes of modules that are gathered one at a time, "
+                f"such as blocks=('SwinBlock',), and no other key; got {settings}"
+            )
         if any("EMAHook" in str(hook.get("type")) for hook in self.cfg.get("custom_hooks") or []):
             raise ConfigError("model_wrapper_cfg.type='FSDP2' shares the weights; EMAHook cannot average parts of them")
         if self._train_dataloader is not None:
@@ -169,9 +175,8 @@ class Runner(MMRunner):
             backend_args: Not used; mmengine's signature.
         """
         sharded = is_sharded(self.model)
-        gradients = (
-            waiting_gradients(self._network, self.optim_wrapper) if save_optimizer else {}
-        )  # all processes give theirs
+        # all processes give theirs
+        gradients = waiting_gradients(self._network, self.optim_wrapper) if save_optimizer else {}
         if not (sharded or is_main_process()):
             return
         content: dict[str, Any] = {

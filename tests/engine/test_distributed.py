@@ -215,6 +215,7 @@ def test_weights_that_are_shared_train_as_whole_ones(folder):
             ['model_wrapper_cfg=dict(type="FSDP2",blocks=("Block",))'],
             "the model has no Block; it has BasicBlock",
         ),
+        (['model_wrapper_cfg=dict(type="FSDP2")'], "has blocks, classes of modules"),
         ([SHARDED, 'custom_hooks=[dict(type="EMAHook")]'], "EMAHook cannot average parts of them"),
     ],
 )
