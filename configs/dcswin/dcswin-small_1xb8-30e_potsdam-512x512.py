@@ -7,6 +7,8 @@ Numbers: config/potsdam/dcswin.py of WangLibo1995/GeoSeg, without its mosaic, it
 around AdamW.
 """
 
+_base_ = "../_base_/models/segmentor.py"
+
 data = dict(
     type="SegFolderDataset",
     data_root="data/potsdam",
@@ -52,16 +54,6 @@ test_evaluator = val_evaluator
 
 storage = "https://github.com/SwinTransformer/storage/releases/download/v1.0.0"
 model = dict(
-    type="EncoderDecoder",
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        size=(512, 512),
-        pad_val=0,
-        seg_pad_val=255,
-    ),
     backbone=dict(
         type="SwinTransformer",
         embed_dims=96,
@@ -83,7 +75,6 @@ model = dict(
             dict(type="DiceLoss", loss_weight=1.0, loss_name="loss_dice"),
         ],
     ),
-    test_cfg=dict(mode="whole"),
 )
 
 train_cfg = dict(by_epoch=True, max_epochs=30, val_interval=1)

@@ -6,22 +6,16 @@ Eight GPUs, two images each. The authors report mIoU 82.6 and publish weights, w
 settings: those here are mmseg's for convolutional networks.
 """
 
-_base_ = ["../_base_/datasets/cityscapes_1024x1024.py", "../_base_/schedules/sgd_160k.py"]
+_base_ = [
+    "../_base_/models/segmentor.py",
+    "../_base_/datasets/cityscapes_1024x1024.py",
+    "../_base_/schedules/sgd_160k.py",
+]
 
 model = dict(
-    type="EncoderDecoder",
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        size=(1024, 1024),
-        pad_val=0,
-        seg_pad_val=255,
-    ),
+    data_preprocessor=dict(size=(1024, 1024)),
     backbone=dict(type="FFNetResNet", arch="86S"),
     decode_head=dict(
         type="FFNetHead", up_head="B", seg_head="B", num_classes=19, norm_cfg=dict(type="SyncBN"), align_corners=True
     ),
-    test_cfg=dict(mode="whole"),
 )

@@ -1,6 +1,6 @@
 """ResNet-50 with an output stride of 8 and an auxiliary head, for ADE20K; a config adds the decode head."""
 
-_base_ = "./segmentor_ade20k.py"
+_base_ = "./segmentor.py"
 
 norm = dict(type="SyncBN", requires_grad=True)
 model = dict(

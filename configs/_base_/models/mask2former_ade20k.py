@@ -1,6 +1,6 @@
 """Mask2Former for the 150 classes of ADE20K as mmseg sets it; a config adds the backbone."""
 
-_base_ = "./segmentor_ade20k.py"
+_base_ = "./segmentor.py"
 
 model = dict(
     data_preprocessor=dict(test_cfg=dict(size_divisor=32)),

@@ -1,6 +1,6 @@
 """PP-MobileSeg on ADE20K without its sizes (arXiv:2304.05152)."""
 
-_base_ = "./segmentor_ade20k.py"
+_base_ = "./segmentor.py"
 
 model = dict(
     data_preprocessor=dict(test_cfg=dict(size_divisor=32)),

@@ -1,6 +1,6 @@
 """SegFormer for the 150 classes of ADE20K (arXiv:2105.15203); a config names the size of the backbone."""
 
-_base_ = "./segmentor_ade20k.py"
+_base_ = "./segmentor.py"
 
 model = dict(
     backbone=dict(type="MixVisionTransformer", num_heads=(1, 2, 5, 8), drop_path_rate=0.1),

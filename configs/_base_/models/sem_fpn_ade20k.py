@@ -1,6 +1,6 @@
 """Semantic FPN for the 150 classes of ADE20K as mmseg sets it; a config adds the backbone."""
 
-_base_ = "./segmentor_ade20k.py"
+_base_ = "./segmentor.py"
 
 norm = dict(type="SyncBN", requires_grad=True)
 model = dict(

@@ -1,4 +1,4 @@
-"""A segmentor for ADE20K in crops of 512 x 512, normalised as in mmseg; what it is made of comes beside."""
+"""A segmentor that sees crops of 512 x 512, normalised as in mmseg; a config adds backbone and head."""
 
 model = dict(
     type="EncoderDecoder",
