@@ -36,7 +36,7 @@ from torchvision.models import detection
 
 import foveal
 from foveal.config import load_config
-from foveal.engine.runner import COMPILED
+from foveal.engine.compiling import compile_network
 from foveal.registry import DATASETS, MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -196,9 +196,7 @@ def step_of(form: str, model: Any) -> Callable[[dict[str, Any]], None]:
     if form == "channels_last":
         model.to(memory_format=torch.channels_last)
     if form == "compiled":
-        for name in COMPILED:
-            if isinstance(getattr(model, name, None), torch.nn.Module):
-                getattr(model, name).compile()
+        compile_network(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
     device = next(model.parameters()).device.type
 

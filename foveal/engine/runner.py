@@ -21,6 +21,7 @@ import foveal
 from foveal.engine import checkpoint as ckpt
 from foveal.engine import mmengine_loading
 from foveal.engine.accumulation import restore_gradients, waiting_gradients
+from foveal.engine.compiling import compile_network
 from foveal.engine.cpu_sync_norm import synchronise_on_cpus
 from foveal.engine.faults import start_worker
 from foveal.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
@@ -31,8 +32,6 @@ from foveal.registry import MODEL_WRAPPERS
 
 # A resumed run needs recent values only: log windows are short, and whole histories would grow every checkpoint.
 _HISTORY = 10_000
-# parts of detectors, segmentors, classifiers and restorers that are only tensors in and tensors out
-COMPILED = ("backbone", "neck", "generator")
 
 
 class Runner(MMRunner):
@@ -110,9 +109,7 @@ class Runner(MMRunner):
             super()._init_model_weights()
 
     def _maybe_compile(self, target: str) -> None:
-        """Compile the parts of the network that only compute, for ``compile=True`` or arguments of ``torch.compile``.
-
-        mmengine compiles the whole step, with padding, assignment and sampling: minutes, or an error of the compiler.
+        """Compile the network, not the step as mmengine does, for ``compile=True`` or arguments of ``torch.compile``.
 
         Raises:
             ConfigError: If ``compile`` is something else, or torch does not take it.
@@ -123,11 +120,8 @@ class Runner(MMRunner):
         if options is not True and not isinstance(options, dict):
             raise ConfigError(f"compile must be True or a dict of arguments of torch.compile, got {options!r}")
         arguments = {} if options is True else options
-        model = self._network
-        parts = [name for name in COMPILED if isinstance(getattr(model, name, None), nn.Module)]
         try:
-            for name in parts:
-                getattr(model, name).compile(**arguments)
+            parts = compile_network(self._network, **arguments)
         except (RuntimeError, TypeError) as error:
             raise ConfigError(f"compile={options!r}: {str(error).splitlines()[0]}") from error
         self.logger.info(f"compiled, when they first run: {', '.join(parts)}")
