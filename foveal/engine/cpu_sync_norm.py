@@ -69,7 +69,8 @@ class CpuSyncBatchNorm(_BatchNorm):
 
 
 def synchronise_on_cpus(model: nn.Module) -> None:
-    """Make every SyncBN of a model, in place, one that runs on a CPU; state-dict keys stay."""
+    """Make every SyncBN of a model one that runs on a CPU; weights, frozen or not, and state-dict keys stay."""
     for module in model.modules():
         if isinstance(module, nn.SyncBatchNorm):
+            # what both keep is the same, and hooks and places that share the module stay
             module.__class__ = CpuSyncBatchNorm  # type: ignore[assignment]
